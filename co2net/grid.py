@@ -81,7 +81,8 @@ class LatLonGrid:
     def regular(cls, nlat: int, nlon: int) -> LatLonGrid:
         """Global grid of equal steps, cells touching both poles and the date line."""
         dlat, dlon = 180.0 / nlat, 360.0 / nlon
-        return cls(-90 + dlat * (np.arange(nlat) + 0.5), -180 + dlon * (np.arange(nlon) + 0.5))
+        rows, columns = np.arange(nlat, dtype=np.float64), np.arange(nlon, dtype=np.float64)
+        return cls(-90 + dlat * (rows + 0.5), -180 + dlon * (columns + 0.5))
 
     @classmethod
     def ct(cls) -> LatLonGrid:
@@ -138,7 +139,7 @@ class LatLonGrid:
     @cached_property
     def digest(self) -> str:
         """Short fingerprint of the cell centres."""
-        centres = np.round(np.concatenate([self.lat, self.lon]), 4).astype("<f8")
+        centres = np.round(np.concatenate([self.lat, self.lon]), 4).astype("<f8") + 0.0
         return hashlib.sha256(centres.tobytes()).hexdigest()[:12]
 
     @property
@@ -179,9 +180,8 @@ class LatLonGrid:
         mask = _land_mask()
         rows = _overlap(self.lat_edges, np.linspace(-90, 90, mask.shape[0] + 1), sine=True)
         fine = np.linspace(-180, 180, mask.shape[1] + 1)
-        columns = sum(
-            _overlap(self.lon_edges, fine + turn, sine=False) for turn in (-360.0, 0.0, 360.0)
-        )
+        turns = [_overlap(self.lon_edges, fine + turn, sine=False) for turn in (-360.0, 0.0, 360.0)]
+        columns = np.sum(turns, axis=0)
         return np.clip(rows @ mask @ columns.T, 0.0, 1.0)
 
     def cell(self, lat: ArrayLike, lon: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

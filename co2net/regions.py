@@ -16,7 +16,7 @@ from co2net.grid import LatLonGrid
 
 Surface = Literal["all", "land", "ocean"]
 
-_SAMPLES = 5  # points a side at which a cell's share of a polygon is taken
+_SAMPLES = 6  # points a side; boxes on whole degrees are then exact on cells of 2 x 3 degrees
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ def box_region(west: float, south: float, east: float, north: float) -> Region:
             f"box {west:g},{south:g},{east:g},{north:g}: give west,south,east,north in degrees, "
             "latitudes ascending within -90..90, longitudes within -180..180"
         )
-    label = f"{_degrees(south, 'SN')}-{_degrees(north, 'SN')}, {_degrees(west, 'WE')}-{_degrees(east, 'WE')}"
+    parallels = f"{_degrees(south, 'SN')}-{_degrees(north, 'SN')}"
+    meridians = f"{_degrees(west, 'WE')}-{_degrees(east, 'WE')}"
+    label = f"{parallels}, {meridians}"
     if east < west:  # across the date line
         east += 360.0
     ring = np.array([[west, south], [east, south], [east, north], [west, north]])

@@ -11,6 +11,7 @@ every `CHUNK`\\ [0] frames, so that both are fast.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,6 +155,8 @@ def create_store(
         When the path is taken, an attribute is missing, or times or stations are not sound.
     """
     import zarr
+    from zarr.codecs import BloscCodec, BloscShuffle
+    from zarr.errors import ZarrUserWarning
 
     path = Path(path)
     if path.exists():
@@ -211,13 +214,13 @@ def create_store(
                 dtype="i2",
                 fill_value=_MISSING,
                 dimension_names=dims,
-                compressors=zarr.codecs.BloscCodec(
-                    cname="zstd", clevel=3, shuffle=zarr.codecs.BloscShuffle.bitshuffle
-                ),
+                compressors=BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
             )
             array.attrs.update({**variable.attributes(), "_FillValue": _MISSING})
         _create_stations(root, time, stations)
-        zarr.consolidate_metadata(str(draft))
+        with warnings.catch_warnings():  # consolidated metadata are an extension of Zarr 3
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(str(draft))
 
 
 def _create_stations(root: Any, time: NDArray[np.datetime64], stations: StationNetwork) -> None:
