@@ -541,9 +541,9 @@ def _scaled(times: NDArray[np.datetime64], span: NDArray[np.datetime64]) -> NDAr
 def _fit_trend(
     times: NDArray[np.datetime64], mean: NDArray[np.float64], span: NDArray[np.datetime64]
 ) -> NDArray[np.float64]:
-    """Polynomial beside harmonics of the year; constant where the span is under two years."""
+    """Polynomial beside harmonics of the year; constant where the span is under 1.5 years."""
     years = (span[1] - span[0]) / np.timedelta64(31_557_600, "s")
-    degree = 0 if years < 2 else min(3, 1 + int(years // 5))
+    degree = 0 if years < 1.5 else min(3, 1 + int(years // 5))
     angle = 2 * np.pi * _year_fraction(times)[:, None] * np.arange(1, HARMONICS + 1)
     powers = _scaled(times, span)[:, None] ** np.arange(degree + 1)
     if degree == 0:
