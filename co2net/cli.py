@@ -1,0 +1,366 @@
+"""The command line: thin commands over the library.
+
+Every command prints one line and exits with status 2 for bad input, 1 for a failed check.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from co2net.assets import data_path
+from co2net.errors import UserError
+
+if TYPE_CHECKING:
+    from co2net.source import FieldSource
+
+app = typer.Typer(
+    name="co2net",
+    help="Reconstruct surface CO2 everywhere from a few dozen stations and the weather.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Stores: what is there, and whether it is sound.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+_err = Console(stderr=True)
+
+Progress = Callable[[float, str], None]
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Store or archive. Default: the embedded simulated world."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+
+
+# -- shared pieces --------------------------------------------------------------------------
+
+
+def demo_store() -> Path:
+    """Where the embedded world's store lies."""
+    return data_path("demo", "world.zarr")
+
+
+def open_data(path: Path | None) -> FieldSource:
+    """Open a store or a nature-run archive; None is the embedded world.
+
+    Raises
+    ------
+    UserError
+        When there is nothing of the kind.
+    """
+    if path is None:
+        path = demo_store()
+        if not path.exists():
+            raise UserError("the embedded world is not built yet; run `co2net simulate` (a minute)")
+    if (path / "meta.json").is_file():
+        from co2net.naturerun import WorldSource
+
+        return WorldSource(path)
+    from co2net.schema import open_store
+
+    return open_store(path)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """A bar on the terminal, on standard error; silent where that is no terminal."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    with Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=_err,
+        disable=not _err.is_terminal,
+    ) as bars:
+        task = bars.add_task(label, total=1.0)
+
+        def update(share: float, text: str = "") -> None:
+            bars.update(task, completed=share, description=f"{label} {text}".strip())
+
+        yield update
+
+
+def _print(rows: Any, as_json: bool, table: Callable[[], None]) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2, default=str))
+    else:
+        table()
+
+
+def _table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console().print(table)
+
+
+# -- data -----------------------------------------------------------------------------------
+
+
+@data_app.command("list")
+def data_list(as_json: JsonOption = False) -> None:
+    """List the stores below the program's data folder.
+
+    Example: co2net data list
+    """
+    from co2net.schema import open_store
+
+    found = sorted(path for path in data_path().glob("*/*.zarr") if path.is_dir())
+    rows = []
+    for path in found:
+        store = open_store(path)
+        rows.append({"path": path, "title": store.attrs["title"], **_coverage(store)})
+    columns = ["path", "title", "first", "last", "frames", "simulated"]
+    _print(
+        rows,
+        as_json,
+        lambda: _table("Stores", columns, [[row[c] for c in columns] for row in rows]),
+    )
+
+
+def _coverage(source: FieldSource) -> dict[str, Any]:
+    time = source.time[source.available]
+    return {
+        "first": str(time[0]) if time.size else None,
+        "last": str(time[-1]) if time.size else None,
+        "frames": int(time.size),
+        "simulated": bool(source.attrs.get("simulated")),
+    }
+
+
+@data_app.command("info")
+def data_info(
+    store: Annotated[Path | None, typer.Argument(help="Store; default the embedded world.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a person wants to know of a store, on one screen.
+
+    Example: co2net data info
+    """
+    import numpy as np
+
+    source = open_data(store)
+    months = np.unique(source.time[source.available].astype("datetime64[M]")).astype(str)
+    row = {
+        **{key: source.attrs.get(key) for key in ("title", "source", "version", "licence")},
+        **_coverage(source),
+        "step_hours": float(source.step / np.timedelta64(3600, "s")),
+        "grid": str(source.grid),
+        "variables": ["co2", *source.variables],
+        "stations": len(source.stations),
+        "network": source.stations.network,
+        "months": months.tolist(),
+    }
+    _print(row, as_json, lambda: _table("Store", ["", ""], [[k, v] for k, v in row.items()]))
+
+
+@data_app.command("verify")
+def data_verify(
+    store: Annotated[Path | None, typer.Argument(help="Store; default the embedded world.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a store against the schema; exit status 1 when something is wrong.
+
+    Example: co2net data verify
+    """
+    from co2net.schema import open_store, validate
+
+    path = store or demo_store()
+    faults = validate(open_store(path))
+    _print(
+        {"store": str(path), "faults": faults},
+        as_json,
+        lambda: print("\n".join(faults) or f"{path}: sound"),
+    )
+    raise typer.Exit(1 if faults else 0)
+
+
+# -- the embedded world -----------------------------------------------------------------------
+
+
+@app.command()
+def simulate(
+    start: Annotated[str | None, typer.Option(help="First day, ISO.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last day, ISO, inclusive.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Store to fill. Default: the embedded world's.")
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option("--archive", help="Make the 21 years for training here instead (GBs)."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print the calibration: value beside target.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1, max=64)] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Build the embedded simulated world, add months to it, or check its calibration.
+
+    Without options: the demo store, where it is absent. `--check` reads an archive
+    (`--archive`, default data/archive) and makes it when it is absent.
+
+    Example: co2net simulate --start 2015-03-01 --end 2015-03-31
+    """
+    from co2net import naturerun
+
+    if archive is not None or check:
+        folder = archive or data_path("archive")
+        with progress_bar("21 years") as progress:
+            naturerun.build_archive(folder, workers=workers, progress=progress)
+        if check:
+            rows = naturerun.run_check(folder)
+            _print([asdict(row) for row in rows], as_json, lambda: _check_table(rows))
+            raise typer.Exit(0 if all(row.ok for row in rows) else 1)
+        return
+    path = out or demo_store()
+    if start is None and end is None:
+        months = list(naturerun.DEMO_MONTHS)
+    elif start is None or end is None:
+        raise UserError("simulate: give both --start and --end, as ISO days")
+    else:
+        months = _months(start, end)
+    build_months(path, months, workers)
+    print(path)
+
+
+def build_months(path: Path, months: list[str], workers: int = 2) -> None:
+    """Fill months of the embedded world's store, with a bar."""
+    from co2net import naturerun
+
+    with progress_bar("simulated world") as progress:
+        naturerun.build_demo(path, months, workers=workers, progress=progress)
+
+
+def _months(start: str, end: str) -> list[str]:
+    """Months (YYYY-MM) that a span of inclusive days touches."""
+    import numpy as np
+
+    first, last = (parse_day(day).astype("datetime64[M]") for day in (start, end))
+    if last < first:
+        raise UserError(f"the span {start} to {end} ends before it starts")
+    return np.arange(first, last + 1).astype(str).tolist()
+
+
+def parse_day(text: str) -> Any:
+    """A day as datetime64[D].
+
+    Raises
+    ------
+    UserError
+        When the text is no ISO day.
+    """
+    import numpy as np
+
+    try:
+        return np.datetime64(text, "D")
+    except ValueError:
+        raise UserError(f"'{text[:40]}' is no day; write it as 2020-06-01") from None
+
+
+def _check_table(rows: list[Any]) -> None:
+    cells = [
+        [
+            row.name,
+            f"{row.value:.4g}",
+            row.target,
+            row.unit,
+            "met" if row.ok else "MISSED",
+            row.note,
+        ]
+        for row in rows
+    ]
+    _table("Calibration of the nature run", ["", "value", "target", "unit", "", "note"], cells)
+
+
+# -- models -----------------------------------------------------------------------------------
+
+
+@app.command("models")
+def list_models(as_json: JsonOption = False) -> None:
+    """List the registry: every model with its presets, parameters and reference.
+
+    Example: co2net models
+    """
+    from co2net import models
+
+    rows = models.registry_table()
+    columns = ["name", "preset", "parameters", "trained", "reference"]
+    _print(
+        rows, as_json, lambda: _table("Models", columns, [[r[c] for c in columns] for r in rows])
+    )
+
+
+@app.command()
+def reconstruct(
+    model: Annotated[str, typer.Option("--model", help="Name, or a run or checkpoint folder.")],
+    start: Annotated[str, typer.Option("--start", help="First day, ISO.")],
+    end: Annotated[str, typer.Option("--end", help="Last day, ISO, inclusive.")],
+    out: Annotated[Path, typer.Option("--out", help="Zarr folder to write.")],
+    data: DataOption = None,
+    resolution: Annotated[
+        float | None, typer.Option("--resolution", help="Degrees of a finer grid.")
+    ] = None,
+    freq: Annotated[str | None, typer.Option("--freq", help="Finer times, such as 1h.")] = None,
+) -> None:
+    """Reconstruct a span to Zarr; interrupted and run again, it completes what is missing.
+
+    Example: co2net reconstruct --model co2net-plus --start 2020-06-01 --end 2020-06-30
+    --out june.zarr
+    """
+    from co2net.inference import reconstruct as run
+
+    source = open_data(data)
+    first, last = str(parse_day(start)), str(parse_day(end))
+    with progress_bar(model) as progress:
+        run(model, source, first, last, out, resolution=resolution, freq=freq, progress=progress)
+    print(out)
+
+
+@app.command()
+def dashboard(
+    data: DataOption = None,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 5006,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
+) -> None:
+    """Start the page; the embedded world is built first where it is absent.
+
+    Example: co2net dashboard --port 8080
+    """
+    from dashboard.app import serve
+
+    if data is None and not demo_store().exists():
+        from co2net.naturerun import DEMO_MONTHS
+
+        _err.print("Building the embedded simulated world, once (about a minute):")
+        build_months(demo_store(), list(DEMO_MONTHS))
+    serve(data or demo_store(), host=host, port=port, open_browser=open_browser)
+
+
+def main() -> None:
+    """Run the command line: 2 for bad input, one line."""
+    try:
+        app()
+    except UserError as error:
+        _err.print(f"[red]error:[/red] {error}", markup=True, highlight=False, soft_wrap=True)
+        sys.exit(2)
