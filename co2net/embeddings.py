@@ -1,0 +1,122 @@
+"""Space-time embeddings: extra input channels that carry position, clock and wind.
+
+``wind``
+    The document's embedding (section 3.2.4, equations 3-11 to 3-13)::
+
+        psi(t)    = {cos 2 pi U t, sin 2 pi U t, cos 2 pi V t, sin 2 pi V t, 1}
+        psi(x, y) = {cos 2 pi x/N, sin 2 pi x/N, 1} x {cos 2 pi y/M, sin 2 pi y/M, 1}
+        Psi       = psi(x, y) x psi(t)                                45 channels
+
+    with x, y the row and column of a cell on the N x M grid. The document gives no units for
+    t, U and V. An absolute time index would make the phase a hash: a wind that differs by a
+    hundredth of its spread would turn it by radians. Here U and V are the normalised winds
+    (m/s over the training years' standard deviation, not centred: calm air is zero) and t is
+    the fraction of the UTC day, 0 <= t < 1, so that |dPsi/dU| <= 2 pi: neighbouring winds
+    have neighbouring embeddings.
+``wind-year``
+    The same with t as the fraction of the year, for monthly data.
+``climode``
+    The embedding of ClimODE (Verma, Heinonen and Garg, ICLR 2024): harmonics of day and year
+    ``psi(t)`` (4), spherical position ``psi(x)`` (6), and their products (24): 34 channels.
+``none``
+    No channels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from co2net.errors import UserError
+from co2net.grid import LatLonGrid
+
+EMBEDDINGS: dict[str, int] = {"none": 0, "wind": 45, "wind-year": 45, "climode": 34}
+"""Channels of every embedding."""
+
+
+class Embedding(nn.Module):
+    """Channels from clock, position and wind.
+
+    Parameters
+    ----------
+    name : {'none', 'wind', 'wind-year', 'climode'}
+        Which embedding.
+    grid
+        Cells of the inputs.
+
+    Raises
+    ------
+    UserError
+        When the embedding is unknown.
+    """
+
+    def __init__(self, name: str, grid: LatLonGrid) -> None:
+        super().__init__()
+        if name not in EMBEDDINGS:
+            raise UserError(f"embedding '{name}' is unknown; choose from {', '.join(EMBEDDINGS)}")
+        self.name = name
+        self.channels = EMBEDDINGS[name]
+        place = _spherical(grid) if name == "climode" else _periodic(grid)
+        self.register_buffer("place", place, persistent=False)
+
+    def forward(self, clock: Tensor, wind: Tensor) -> Tensor:
+        """Compute the channels.
+
+        Parameters
+        ----------
+        clock : (B, T, 2)
+            Fractions of the UTC day and of the year, 0..1.
+        wind : (B, 2, T, H, W)
+            Eastward and northward wind over their standard deviations.
+
+        Returns
+        -------
+        (B, E, T, H, W) in the type of ``wind``
+        """
+        batch, _, frames, height, width = wind.shape
+        if self.name == "none":
+            return wind.new_empty(batch, 0, frames, height, width)
+        if self.name == "climode":
+            return self._climode(clock).to(wind.dtype)
+        turn = clock[:, :, int(self.name == "wind-year")].float()
+        phase = (2 * math.pi) * wind.float() * turn[:, None, :, None, None]
+        cosine, sine = phase.cos(), phase.sin()
+        moving = torch.stack([cosine[:, 0], sine[:, 0], cosine[:, 1], sine[:, 1]], dim=1)
+        moving = torch.cat([moving, torch.ones_like(moving[:, :1])], dim=1).to(wind.dtype)
+        psi = self.place.to(wind.dtype)[None, :, None, None] * moving[:, None]
+        return psi.flatten(1, 2)
+
+    def _climode(self, clock: Tensor) -> Tensor:
+        angle = (2 * math.pi) * clock.float()
+        moving = torch.cat([angle.sin(), angle.cos()], dim=-1)  # (B, T, 4)
+        moving = moving.transpose(1, 2)[:, :, :, None, None]  # (B, 4, T, 1, 1)
+        batch, _, frames = moving.shape[:3]
+        height, width = self.place.shape[-2:]
+        full = (batch, -1, frames, height, width)
+        place = self.place[None, :, None]  # (1, 6, 1, H, W)
+        product = (moving[:, :, None] * place[:, None]).flatten(1, 2)
+        return torch.cat([moving.expand(full), place.expand(full), product], dim=1)
+
+
+def _periodic(grid: LatLonGrid) -> Tensor:
+    """(9, H, W): psi(x, y) of the wind embedding."""
+    height, width = grid.shape
+
+    def axis(n: int) -> Tensor:
+        angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
+        return torch.stack([angle.cos(), angle.sin(), torch.ones_like(angle)])
+
+    pairs = axis(height)[:, None, :, None] * axis(width)[None, :, None, :]
+    return pairs.flatten(0, 1).float()
+
+
+def _spherical(grid: LatLonGrid) -> Tensor:
+    """(6, H, W): position on the sphere as ClimODE writes it."""
+    lat = torch.deg2rad(torch.from_numpy(grid.lat.copy()))[:, None].expand(grid.shape)
+    lon = torch.deg2rad(torch.from_numpy(grid.lon.copy()))[None, :].expand(grid.shape)
+    parts = [
+        lat.sin(), lat.cos(), lon.sin(), lon.cos(), lat.cos() * lon.cos(), lat.cos() * lon.sin()
+    ]  # fmt: skip
+    return torch.stack(parts).float()

@@ -1,0 +1,16 @@
+"""Models: networks, statistical methods, and loading what was trained."""
+
+from co2net.models.base import Layout, ModelInfo, Network, Reconstruction, Reconstructor
+from co2net.models.registry import PRESETS, create, info, names
+
+__all__ = [
+    "PRESETS",
+    "Layout",
+    "ModelInfo",
+    "Network",
+    "Reconstruction",
+    "Reconstructor",
+    "create",
+    "info",
+    "names",
+]

@@ -1,0 +1,128 @@
+"""Which networks there are, and how one is made.
+
+A family is a file with a `Network` and its sizes; adding one is a line in `FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+from co2net.errors import UserError
+from co2net.models import co2net, co2net_plus, vit
+from co2net.models.base import Layout, Network
+
+PRESETS = ("XS", "S", "B", "L")
+"""Sizes; XS trains on a laptop's processor."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of network.
+
+    Parameters
+    ----------
+    name, title, description, reference : str
+        As in `co2net.models.base.ModelInfo`.
+    network
+        Its class: ``network(layout, preset, **options)``.
+    target : str
+        Target when none is asked for.
+    """
+
+    name: str
+    title: str
+    description: str
+    reference: str
+    network: type[Network]
+    target: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options with their defaults."""
+        found = signature(self.network).parameters.values()
+        return {p.name: p.default for p in found if p.name not in ("layout", "preset")}
+
+
+_ICCV = (
+    "CO2-Net: A Physics-Informed Spatio-Temporal Model for Global Surface CO2 Reconstruction, "
+    "ICCV 2025"
+)
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            "co2net",
+            "CO2-Net",
+            "Spatial and temporal towers connected at every layer, wind embedding, wind loss.",
+            _ICCV,
+            co2net.CO2Net,
+            "absolute",
+        ),
+        Family(
+            "co2net-plus",
+            "CO2-Net+",
+            "CO2-Net's towers correct optimal interpolation through a full-resolution decoder.",
+            _ICCV + "; decoder and residual target by this project",
+            co2net_plus.CO2NetPlus,
+            "residual",
+        ),
+        Family(
+            "vit",
+            "ViT",
+            "Vision transformer, frames stacked as channels.",
+            "Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021",
+            vit.ViT,
+            "absolute",
+        ),
+    )
+}
+
+
+def names() -> list[str]:
+    """Names of the networks that can be trained."""
+    return list(FAMILIES)
+
+
+def info(name: str) -> Family:
+    """What is known of a network.
+
+    Raises
+    ------
+    UserError
+        When there is none of the name.
+    """
+    if name not in FAMILIES:
+        raise UserError(f"model '{name}' is unknown; choose from {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def create(name: str, preset: str, layout: Layout, **options: Any) -> Network:
+    """Make an untrained network.
+
+    Parameters
+    ----------
+    name, preset : str
+        Of `FAMILIES` and `PRESETS`.
+    layout
+        Grid, channels, frames.
+    options
+        Those of the family, see `Family.options`.
+
+    Raises
+    ------
+    UserError
+        When name, preset or an option is unknown, or does not fit the layout.
+    """
+    family = info(name)
+    if preset not in PRESETS:
+        raise UserError(f"preset '{preset}' is unknown; choose from {', '.join(PRESETS)}")
+    strange = set(options) - set(family.options)
+    if strange:
+        raise UserError(
+            f"{name} has no option {', '.join(sorted(strange))}; "
+            f"it has {', '.join(family.options)}"
+        )
+    return family.network(layout, preset=preset, **options)
