@@ -194,6 +194,10 @@ class Engine:
             out[rows] = frames
         return out
 
+    def check(self, what: str, times: ArrayLike) -> None:
+        """Raise what `fields` would raise for these times, and compute nothing."""
+        self._index(what, times)
+
     def observations(self, times: ArrayLike) -> Float:
         """(n, S) umol/mol: what the stations report; NaN where nothing."""
         return self.source.observations(frame_index(self.source, times))
