@@ -51,6 +51,8 @@ PRIOR_CHANNELS: dict[str, tuple[str, ...]] = {
 }
 WINDS = ("eastward_wind", "northward_wind")
 
+_BLOCK = 4  # frames that a cache keeps together
+
 
 def channel_names(variables: tuple[str, ...], target: str) -> tuple[str, ...]:
     """Channels of a window: auxiliary variables, stations, priors of the target."""
@@ -105,9 +107,7 @@ class Split:
         inside = self.part_of(source.time) == PARTS.index(part)
         return np.flatnonzero(inside & source.available).astype(np.int64)
 
-    def windows(
-        self, source: FieldSource, part: Part, frames: int = 8, interval: int = 1
-    ) -> Index:
+    def windows(self, source: FieldSource, part: Part, frames: int = 8, interval: int = 1) -> Index:
         """Target frames of every window that lies wholly inside one part.
 
         Parameters
@@ -357,25 +357,26 @@ class Batch:
         Normalised channels, in the order of `WindowReader.channels`.
     clock : (n, T, 2) float32
         Fractions of the day and of the year of every frame.
-    target : (n, H, W) float32 or None
+    target : (n, H, W) float16 or None
         Normalised target of the last frame, where the truth was asked for.
-    prior : (n, H, W) float32 umol/mol
-        What the scaled output is added to.
+    prior : (n, H, W) float32 umol/mol or None
+        What the scaled output is added to; None from a reader with a cache (a trainer's).
     """
 
     inputs: NDArray[np.float16]
     clock: NDArray[np.float32]
-    target: NDArray[np.float32] | None
-    prior: NDArray[np.float32]
+    target: NDArray[np.float16] | None
+    prior: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """One frame, normalised: dynamic channels, target, prior."""
+    """One frame, normalised: moving channels (M, H, W), station cells (2, cells), target, prior."""
 
-    channels: NDArray[np.float16]
-    target: NDArray[np.float32] | None
-    prior: NDArray[np.float32]
+    moving: NDArray[np.float16]
+    stations: NDArray[np.float16]
+    target: NDArray[np.float16] | None
+    prior: NDArray[np.float32] | None
 
 
 class WindowReader:
@@ -393,8 +394,9 @@ class WindowReader:
     frames, interval : int
         Length T of the window and steps between its frames.
     cache_frames : int
-        Normalised frames to keep in memory (200 KB each on CarbonTracker's grid); windows
-        overlap, so a trainer reads every frame several times.
+        Normalised frames to keep in memory (195 KB each on CarbonTracker's grid); windows
+        overlap, so a trainer reads every frame several times. Such a reader must always be
+        asked for the truth, or never.
 
     Raises
     ------
@@ -432,8 +434,11 @@ class WindowReader:
         self.target, self.frames, self.interval = target, frames, interval
         self.channels = channel_names(statistics.variables, target)
         self.scale = statistics.target_scale(target)
-        self._capacity = cache_frames
-        self._cache: OrderedDict[int, _Frame] = OrderedDict()
+        static = [VARIABLES[name].static for name in statistics.variables]
+        self._still = [k for k, is_static in enumerate(static) if is_static]
+        self._moving = [k for k, is_static in enumerate(static) if not is_static]
+        self._capacity = cache_frames // _BLOCK
+        self._cache: OrderedDict[int, dict[int, _Frame]] = OrderedDict()
 
     @cached_property
     def offsets(self) -> Index:
@@ -444,10 +449,21 @@ class WindowReader:
     def _cells(self) -> tuple[Index, Index, NDArray[np.float64]]:
         """Station cells without repeats, and (S, cells) 0/1: which station lies in which."""
         row, column = self.source.stations.cells(self.source.grid)
-        flat, place = np.unique(row * self.source.grid.shape[1] + column, return_inverse=True)
-        member = np.zeros((row.size, flat.size))
-        member[np.arange(row.size), place] = 1.0
-        return flat, row * self.source.grid.shape[1] + column, member
+        flat = row * self.source.grid.shape[1] + column
+        unique, place = np.unique(flat, return_inverse=True)
+        member = np.zeros((flat.size, unique.size))
+        member[np.arange(flat.size), place] = 1.0
+        return unique, flat, member
+
+    @cached_property
+    def _terrain(self) -> NDArray[np.float16]:
+        """(static variables, H, W), normalised."""
+        first = np.flatnonzero(self.source.available)[:1]
+        names = [self.statistics.variables[k] for k in self._still]
+        values = self.source.read(names, first)[:, 0] if names else np.empty((0, 1, 1))
+        centre = self.statistics.centre[self._still]
+        scale = self.statistics.scale[self._still]
+        return ((values - centre) / scale[:, None, None]).astype(np.float16)
 
     def read(self, index: Index, truth: bool = True) -> Batch:
         """Windows that end at the given frames.
@@ -466,67 +482,92 @@ class WindowReader:
         """
         index = np.asarray(index, dtype=np.int64)
         wanted = index[:, None] + self.offsets
-        unique = np.unique(wanted)
         usable = self.source.available
-        if unique.size and (unique[0] < 0 or not usable[unique].all()):
-            short = (wanted < 0).any(axis=1) | ~usable[np.maximum(wanted, 0)].all(axis=1)
+        broken = (wanted < 0).any(axis=1) | ~usable[np.maximum(wanted, 0)].all(axis=1)
+        if broken.any():
             raise UserError(
-                f"the window of {self.source.time[index[short][0]]} is not complete: the model "
+                f"the window of {self.source.time[index[broken][0]]} is not complete: the model "
                 f"reads {self.frames} frames up to it; start later or add the earlier frames"
             )
-        prepared = self._fetch(unique, truth)
-        inputs = np.stack(
-            [np.stack([prepared[int(i)].channels for i in window], axis=1) for window in wanted]
-        )
+        prepared = self._fetch(np.unique(wanted), usable, truth)
+        height, width = self.source.grid.shape
+        shape = (*wanted.shape, len(self.channels), height, width)
+        inputs = np.zeros(shape, dtype=np.float16)
+        known = len(self.statistics.variables)
+        slots = [*self._moving, *range(known + 2, len(self.channels))]
+        inputs[:, :, self._still] = self._terrain
+        stations = np.zeros((*wanted.shape, 2, height * width), dtype=np.float16)
+        for n, t in np.ndindex(*wanted.shape):
+            frame = prepared[int(wanted[n, t])]
+            for slot, values in zip(slots, frame.moving, strict=True):
+                inputs[n, t, slot] = values
+            stations[n, t][:, self._cells[0]] = frame.stations
+        inputs[:, :, known : known + 2] = stations.reshape(*wanted.shape, 2, height, width)
         last = [prepared[int(i)] for i in index]
         return Batch(
-            inputs=inputs,
+            inputs=inputs.transpose(0, 2, 1, 3, 4),
             clock=clock(self.source.time[wanted]),
             target=np.stack([frame.target for frame in last]) if truth else None,
-            prior=np.stack([frame.prior for frame in last]),
+            prior=None if self._capacity else np.stack([frame.prior for frame in last]),
         )
 
-    def _fetch(self, unique: Index, truth: bool) -> dict[int, _Frame]:
-        found = {int(i): self._cache[int(i)] for i in unique if int(i) in self._cache}
-        missing = np.array([i for i in unique if int(i) not in found], dtype=np.int64)
-        for run in np.split(missing, np.flatnonzero(np.diff(missing) != 1) + 1):
-            for start in range(0, run.size, 32):
-                part = run[start : start + 32]
-                found.update(zip(part.tolist(), self._prepare(part, truth), strict=True))
-        if self._capacity:
-            for key in unique.tolist():
-                self._cache[key] = found[key]
-                self._cache.move_to_end(key)
-            while len(self._cache) > self._capacity:
-                self._cache.popitem(last=False)
+    def _fetch(self, unique: Index, usable: NDArray[np.bool_], truth: bool) -> dict[int, _Frame]:
+        """Frames by position; with a cache, in whole aligned blocks.
+
+        A block is always prepared as one, whatever was asked for before, so that a resumed
+        training reads the same bits.
+        """
+        found: dict[int, _Frame] = {}
+        if not self._capacity:
+            for run in np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1):
+                for start in range(0, run.size, 32):
+                    found.update(self._prepare(run[start : start + 32], truth))
+            return found
+        for number in np.unique(unique // _BLOCK).tolist():
+            if number not in self._cache:
+                block = np.arange(number * _BLOCK, min((number + 1) * _BLOCK, usable.size))
+                self._cache[number] = self._prepare(block[usable[block]], truth)
+                if len(self._cache) > self._capacity:
+                    self._cache.popitem(last=False)
+            self._cache.move_to_end(number)
+            found.update(self._cache[number])
         return found
 
-    def _prepare(self, index: Index, truth: bool) -> list[_Frame]:
+    def _prepare(self, index: Index, truth: bool) -> dict[int, _Frame]:
         statistics, grid = self.statistics, self.source.grid
-        names = [*statistics.variables, *(["co2"] if truth else [])]
-        values = self.source.read(names, index)
-        aux = values[: len(statistics.variables)]
-        aux = (aux - statistics.centre[:, None]) / statistics.scale[:, None, None, None]
+        moving = [statistics.variables[k] for k in self._moving]
+        values = self.source.read([*moving, "co2"] if truth else moving, index)
+        centre = statistics.centre[self._moving, None]
+        scale = statistics.scale[self._moving, None, None, None]
+        weather = (values[: len(moving)] - centre) / scale
         observed = self.source.observations(index).astype(np.float64)
-        priors, prior, reference, scale = self._prior(index, observed)
-        stations = self._scatter(observed, reference, scale)
-        channels = np.concatenate([aux, stations, priors]).astype(np.float16)
-        channels = np.ascontiguousarray(channels.swapaxes(0, 1))
-        target = (values[-1] - prior) / np.float32(self.scale) if truth else None
-        prior = np.broadcast_to(prior, (index.size, *grid.shape))
-        return [
-            _Frame(channels[i], None if target is None else target[i], prior[i])
-            for i in range(index.size)
-        ]
+        priors, prior, reference = self._prior(index, observed)
+        stations = self._station_cells(observed, reference).astype(np.float16)
+        channels = np.concatenate([weather, priors]).astype(np.float16).swapaxes(0, 1)
+        channels = np.ascontiguousarray(channels)
+        target = None
+        if truth:
+            target = ((values[-1] - prior) / np.float32(self.scale)).astype(np.float16)
+        whole = np.broadcast_to(prior, (index.size, *grid.shape))
+        return {
+            position: _Frame(
+                channels[n],
+                stations[n],
+                None if target is None else target[n],
+                None if self._capacity else whole[n],
+            )
+            for n, position in enumerate(index.tolist())
+        }
 
     def _prior(
         self, index: Index, observed: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]:
-        """Prior channels, the prior (umol/mol), what stations are compared with, their scale."""
-        statistics, shape = self.statistics, (index.size, *self.source.grid.shape)
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Prior channels; the prior and what stations are compared with (umol/mol)."""
+        statistics = self.statistics
         if self.target == "absolute":
             mean = np.full((1, 1, 1), statistics.co2_mean, dtype=np.float32)
-            return np.empty((0, *shape), np.float32), mean, mean, statistics.co2_scale
+            none = np.empty((0, index.size, *self.source.grid.shape), dtype=np.float32)
+            return none, mean, mean
         assert self.background is not None
         times = self.source.time[index]
         field = self.background.field(times, observed)
@@ -538,29 +579,28 @@ class WindowReader:
         if self.target == "residual":
             prior = self.background.interpolate(times, observed)
             priors.append((prior - field) / scale)
-        return np.stack(priors), prior, field, statistics.anomaly_scale
+        return np.stack(priors), prior, field
 
-    def _scatter(
-        self, observed: NDArray[np.float64], reference: NDArray[np.float32], scale: float
-    ) -> NDArray[np.float32]:
-        """(2, n, H, W): stations' departure from the reference, 0 where none; and the mask."""
-        cells, station_cell, member = self._cells
+    def _station_cells(
+        self, observed: NDArray[np.float64], reference: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """(n, 2, cells): departure of the stations that report from the reference, and mask.
+
+        Stations in one cell are averaged; where none reports both are zero.
+        """
+        _, station_cell, member = self._cells
         count = observed.shape[0]
-        shape = (count, *self.source.grid.shape)
-        flat = np.broadcast_to(reference, shape).reshape(count, -1)
+        flat = np.broadcast_to(reference, (count, *self.source.grid.shape)).reshape(count, -1)
+        scales = self.statistics
+        scale = scales.co2_scale if self.target == "absolute" else scales.anomaly_scale
         departure = (observed - flat[:, station_cell]) / scale
         seen = np.isfinite(departure)
         number = seen @ member
-        mean = np.where(seen, departure, 0.0) @ member / np.maximum(number, 1.0)
-        out = np.zeros((2, count, flat.shape[1]), dtype=np.float32)
-        out[0][:, cells] = mean
-        out[1][:, cells] = number > 0
-        return out.reshape(2, *shape)
+        mean = (np.where(seen, departure, 0.0) @ member) / np.maximum(number, 1.0)
+        return np.stack([mean, number > 0], axis=1)
 
 
-def require_same_stations(
-    grid: LatLonGrid, stations: StationNetwork, source: FieldSource
-) -> None:
+def require_same_stations(grid: LatLonGrid, stations: StationNetwork, source: FieldSource) -> None:
     """Check that a source has the cells and sites that something was learned for."""
     if grid != source.grid:
         raise UserError(f"the background is for {grid}, the data set has {source.grid}")

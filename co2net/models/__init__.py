@@ -1,6 +1,7 @@
 """Models: networks, statistical methods, and loading what was trained."""
 
 from co2net.models.base import Layout, ModelInfo, Network, Reconstruction, Reconstructor
+from co2net.models.checkpoint import available, load, ship
 from co2net.models.registry import PRESETS, create, info, names
 
 __all__ = [
@@ -10,7 +11,10 @@ __all__ = [
     "Network",
     "Reconstruction",
     "Reconstructor",
+    "available",
     "create",
     "info",
+    "load",
     "names",
+    "ship",
 ]

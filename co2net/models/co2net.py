@@ -198,8 +198,10 @@ class CO2Net(Network):
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:
         """See `Network`."""
         space, time = self.towers(self.stem(inputs, clock))
-        fused = space + time if space is not None and time is not None else (
-            space if space is not None else time
+        fused = (
+            space + time
+            if space is not None and time is not None
+            else (space if space is not None else time)
         )
         pooled = fused.mean(dim=1)
         co2 = unpatchify(self.head(pooled), self.shape, self.patch)[:, 0]

@@ -167,8 +167,10 @@ class CO2NetPlus(Network):
         """See `Network`."""
         x = self.stem(inputs, clock)
         space, time = self.towers(x)
-        fused = space + time if space is not None and time is not None else (
-            space if space is not None else time
+        fused = (
+            space + time
+            if space is not None and time is not None
+            else (space if space is not None else time)
         )
         tokens = torch.cat([fused.mean(dim=1), fused[:, -1]], dim=-1)
         window = torch.cat([x[:, self.moving].flatten(1, 2), x[:, self.still, -1]], dim=1)

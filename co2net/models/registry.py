@@ -122,7 +122,6 @@ def create(name: str, preset: str, layout: Layout, **options: Any) -> Network:
     strange = set(options) - set(family.options)
     if strange:
         raise UserError(
-            f"{name} has no option {', '.join(sorted(strange))}; "
-            f"it has {', '.join(family.options)}"
+            f"{name} has no option {', '.join(sorted(strange))}; it has {', '.join(family.options)}"
         )
     return family.network(layout, preset=preset, **options)

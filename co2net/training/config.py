@@ -1,0 +1,115 @@
+"""Settings of a training, saved with the run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from co2net.errors import UserError
+
+Precision = Literal["bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training, beside the data.
+
+    Parameters
+    ----------
+    model, preset : str
+        Of `co2net.models.names` and `co2net.models.PRESETS`.
+    target : {'absolute', 'anomaly', 'residual'} or None
+        None takes the family's own.
+    options : dict
+        Options of the network, such as ``{"embedding": "none", "connection": False}``.
+    split : str
+        Of `co2net.windows.SPLITS`.
+    frames, interval : int
+        Length of the window, steps of the data between its frames.
+    steps, epochs, minutes
+        The budget; exactly one. With ``minutes`` the learning rate follows the clock, and a run
+        is not repeatable bit by bit.
+    batch : int
+        Windows a step and process.
+    rate, decay, betas
+        AdamW: peak learning rate, weight decay of matrices, momenta.
+    warmup : float
+        Share of the budget in which the rate rises; it then falls as a half cosine to zero.
+    clip : float
+        Largest norm of the gradient.
+    ema : float
+        Decay of the averaged weights, which are the ones validated and kept; rises to this from
+        0 as ``(1 + step) / (10 + step)``.
+    wind_loss : float
+        lambda of the semi-supervised loss (CarbonTracker 0.2, CMIP6 1).
+    precision : {'bf16', 'fp32'}
+        Matrix products; the loss, the optimiser and all metrics are in single precision.
+    validate_every, validation_windows : int
+        Steps between validations, and how many windows, evenly spaced over the validation years.
+    patience : int
+        Validations without a better one after which training stops; 0 never stops.
+    checkpoint_every : int
+        Steps between checkpoints.
+    cache_frames : int
+        Normalised frames kept in memory.
+    seed : int
+        Of the weights and of the order of windows.
+    """
+
+    model: str = "co2net"
+    preset: str = "B"
+    target: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    split: str = "carbontracker"
+    frames: int = 8
+    interval: int = 1
+    steps: int | None = None
+    epochs: float | None = None
+    minutes: float | None = None
+    batch: int = 8
+    rate: float = 1e-3
+    decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    warmup: float = 0.03
+    clip: float = 1.0
+    ema: float = 0.998
+    wind_loss: float = 0.2
+    precision: Precision = "bf16"
+    validate_every: int = 250
+    validation_windows: int = 96
+    patience: int = 0
+    checkpoint_every: int = 250
+    cache_frames: int = 8000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        budgets = [x for x in (self.steps, self.epochs, self.minutes) if x is not None]
+        if len(budgets) != 1 or budgets[0] <= 0:
+            raise UserError("give one budget above zero: steps, epochs or minutes")
+        if self.precision not in ("bf16", "fp32"):
+            raise UserError(f"precision '{self.precision}': choose bf16 or fp32")
+        for name in ("batch", "validate_every", "validation_windows", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        UserError
+            When a setting is unknown.
+        """
+        known = {f.name for f in fields(cls)}
+        strange = set(data) - known
+        if strange:
+            raise UserError(f"unknown training settings: {', '.join(sorted(strange))}")
+        data = dict(data)
+        if "betas" in data:
+            data["betas"] = tuple(data["betas"])
+        return cls(**data)

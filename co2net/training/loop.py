@@ -1,0 +1,547 @@
+"""The training loop: one process or many, from any source to a run folder.
+
+A run folder holds ``config.json``, ``environment.json``, ``metrics.jsonl``,
+``statistics.safetensors``, ``background/`` where the target needs one, ``model.safetensors`` (the
+averaged weights of the best validation) and ``state.safetensors`` (all that resuming needs).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from co2net.assets import atomic_path, provenance
+from co2net.background import Background, default_background_path
+from co2net.errors import UserError
+from co2net.models.base import Layout, Network, wind_channels
+from co2net.models.checkpoint import (
+    CONFIG_FILE,
+    STATISTICS_FILE,
+    autocast,
+    save_weights,
+)
+from co2net.models.layers import parameter_count
+from co2net.models.registry import create, info
+from co2net.source import FieldSource
+from co2net.training.config import TrainConfig
+from co2net.training.losses import row_weights, semi_supervised
+from co2net.training.state import Progressed, load_state, save_state
+from co2net.training.stream import Prefetcher, TensorBatch, to_tensors
+from co2net.windows import Split, Statistics, WindowReader, channel_names, split
+
+Progress = Callable[[float, str], None]
+Stop = Callable[[], bool]
+METRICS_FILE = "metrics.jsonl"
+_LOG_EVERY = 25
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended.
+
+    Parameters
+    ----------
+    steps : int
+        Steps done over all sittings.
+    finished : bool
+        False when it was stopped and can be resumed.
+    validation_rmse : float
+        Best over the run (umol/mol).
+    """
+
+    steps: int
+    finished: bool
+    validation_rmse: float
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among those of ``torchrun``.
+
+    Parameters
+    ----------
+    rank, count : int
+    device
+        GPU of the process, or the processor.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up in any process."""
+        if self.count == 1:
+            return flag
+        raised = torch.tensor([float(flag)], device=self.device)
+        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+        return bool(raised.item())
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextmanager
+def workers(device: str | None = None) -> Iterator[Workers]:
+    """Join the processes that ``torchrun`` started, if it did."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device is None:
+        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    chosen = torch.device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if count == 1:
+        yield Workers(0, 1, chosen)
+        return
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Workers(dist.get_rank(), count, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def train(
+    config: TrainConfig,
+    source: FieldSource,
+    run_dir: str | Path,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    device: str | None = None,
+    years: Split | None = None,
+) -> TrainResult:
+    """Train a network.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    source
+        Fields; only frames of training and validation years are read.
+    run_dir
+        Folder that does not hold a run yet.
+    progress
+        Told the share of the budget spent, and a line.
+    stop
+        Asked after every step; when true, or on SIGTERM, a checkpoint is written and training
+        ends unfinished.
+    device : str or None
+        None takes a GPU if there is one.
+    years
+        A split of one's own; by default that of ``config.split``.
+
+    Raises
+    ------
+    UserError
+        When the folder is taken, or the data do not serve the settings.
+    """
+    folder = Path(run_dir)
+    with workers(device) as group:
+        if group.first and (folder / CONFIG_FILE).exists():
+            raise UserError(f"{folder} holds a run already; resume it or give another folder")
+        group.wait()
+        return _Trainer(config, source, folder, group, years or split(config.split)).run(
+            progress, stop, resume=False
+        )
+
+
+def resume(
+    source: FieldSource,
+    run_dir: str | Path,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    device: str | None = None,
+    years: Split | None = None,
+) -> TrainResult:
+    """Go on with a run from its last checkpoint, to the same end as if it had not stopped.
+
+    On one processor with the same number of threads the final weights are the same, bit by bit.
+
+    Raises
+    ------
+    UserError
+        When the folder holds no run, or the data set is not the one that it was started on.
+    """
+    folder = Path(run_dir)
+    try:
+        saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = TrainConfig.from_dict(saved["train"])
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no run; start one without --resume") from None
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{folder / CONFIG_FILE} is damaged: {error}") from None
+    now = data_label(source)
+    if saved["data"] != now:
+        raise UserError(f"the run was started on {saved['data']}, not on {now}; give its data")
+    with workers(device) as group:
+        return _Trainer(config, source, folder, group, years or split(config.split)).run(
+            progress, stop, resume=True
+        )
+
+
+def data_label(source: FieldSource) -> dict[str, Any]:
+    """Which data set a result comes from."""
+    return {key: source.attrs.get(key) for key in ("title", "version", "digest", "simulated")}
+
+
+class _Trainer:
+    """One training; see `train`."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        source: FieldSource,
+        folder: Path,
+        group: Workers,
+        years: Split,
+    ) -> None:
+        self.config, self.source, self.folder, self.group = config, source, folder, group
+        self.years = years
+        family = info(config.model)
+        self.target = config.target or family.target
+        self.options = dict(config.options)
+        if "wind_loss" in family.options:
+            self.options.setdefault("wind_loss", config.wind_loss > 0)
+        self.index = years.windows(source, "train", config.frames, config.interval)
+        if self.index.size == 0:
+            raise UserError(
+                f"the data set holds no complete window of {config.frames} frames in the training "
+                f"years {years.train}; give data of those years or another split"
+            )
+        self.layout = Layout(
+            source.grid, channel_names(tuple(source.variables), self.target), config.frames
+        )
+        self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+
+    # -- what is learned before the network ----------------------------------------------
+
+    def _prepare(self, progress: Progress, resuming: bool) -> tuple[Statistics, Background | None]:
+        """Background and statistics; the first process makes them, the others read them."""
+        known = self.folder / STATISTICS_FILE
+        if self.group.first and not (resuming and known.is_file()):
+            frames = self.years.frames(self.source, "train")
+            background = None
+            if self.target != "absolute":
+                progress(0.0, "fitting the background")
+                background = self._background(frames)
+                background.save(self.folder / "background")
+            progress(0.0, "fitting the statistics")
+            Statistics.fit(self.source, frames, background, seed=self.config.seed).save(known)
+        self.group.wait()
+        background = None
+        if self.target != "absolute":
+            background = Background.load(self.folder / "background")
+        return Statistics.load(known), background
+
+    def _background(self, frames: np.ndarray[Any, Any]) -> Background:
+        """The shipped background where it was learned from the very frames, else a new one."""
+        path = default_background_path()
+        if (path / "background.json").is_file():
+            found = Background.load(path)
+            if (
+                found.grid == self.source.grid
+                and found.stations.code == self.source.stations.code
+                and found.notes["data"] == data_label(self.source)
+                and found.notes["frames"] == frames.size
+            ):
+                return found
+        return Background.fit(self.source, frames, seed=self.config.seed)
+
+    def _describe(self, background: Background | None, network: Network) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "train": self.config.to_dict(),
+            "target": self.target,
+            "options": self.options,
+            "layout": {
+                "grid": self.source.grid.to_dict(),
+                "channels": list(self.layout.channels),
+                "frames": self.layout.frames,
+            },
+            "years": {part: getattr(self.years, part) for part in ("train", "validation", "test")},
+            "parameters": parameter_count(network),
+            "data": data_label(self.source),
+            "background": background.digest if background else None,
+            "provenance": provenance(),
+        }
+
+    def _environment(self) -> dict[str, Any]:
+        return {
+            **provenance(),
+            "torch": torch.__version__,
+            "device": str(self.group.device),
+            "processes": self.group.count,
+            "threads": torch.get_num_threads(),
+        }
+
+    # -- the loop ------------------------------------------------------------------------
+
+    def run(self, progress: Progress | None, stop: Stop | None, resume: bool) -> TrainResult:
+        """Train from the start or from the last checkpoint."""
+        tell: Progress = progress or (lambda share, text: None)
+        config, group = self.config, self.group
+        statistics, background = self._prepare(tell, resume)
+        torch.manual_seed(config.seed)
+        network = create(config.model, config.preset, self.layout, **self.options)
+        network = network.to(group.device, memory_format=torch.channels_last)
+        averaged = copy.deepcopy(network).eval().requires_grad_(False)
+        average = dict(averaged.named_parameters())
+        optimizer = _adamw(network, config)
+        state = Progressed()
+        if resume:
+            state = load_state(self.folder, network, average, optimizer)
+            if group.first:
+                _forget_after(self.folder / METRICS_FILE, state.step)
+        elif group.first:
+            _write_json(self.folder / CONFIG_FILE, self._describe(background, network))
+            _write_json(self.folder / "environment.json", self._environment())
+        if state.finished:
+            return TrainResult(state.step, True, state.best)
+        wrapped: nn.Module = network
+        if group.count > 1:
+            wrapped = nn.parallel.DistributedDataParallel(network)
+        reader = WindowReader(
+            self.source, statistics, self.target, background, config.frames, config.interval,
+            cache_frames=max(config.cache_frames, 4),
+        )  # fmt: skip
+        tell(0.0, "reading the validation windows")
+        judge = _Judge(self, reader.scale, statistics, background) if group.first else None
+        schedule = _Schedule(config, self.index.size, group.count)
+        weights = row_weights(self.source.grid).to(group.device)
+        winds = list(wind_channels(self.layout.channels))
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        stream = Prefetcher(
+            reader, self.index, state.step, batch=config.batch, seed=config.seed,
+            rank=group.rank, world=group.count, dtype=self.dtype,
+        )  # fmt: skip
+        sums = torch.zeros(3)
+        logged, since = state.step, time.perf_counter()
+        began = since - state.seconds
+        with _terminated() as asked:
+            try:
+                for batch in stream:
+                    inputs, clock, target = self._place(batch)
+                    share = schedule.share(state)
+                    rate = schedule.rate(share)
+                    for one in optimizer.param_groups:
+                        one["lr"] = rate
+                    with autocast(group.device, self.dtype):
+                        output = wrapped(inputs, clock)
+                    wind = inputs[:, winds] if output.wind is not None else None
+                    loss, co2, blown = semi_supervised(
+                        output, target, wind, weights, config.wind_loss
+                    )
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+                    optimizer.step()
+                    _average(
+                        average, network, min(config.ema, (1 + state.step) / (10 + state.step))
+                    )
+                    state.step += 1
+                    state.seconds = time.perf_counter() - began
+                    sums += torch.stack([loss.detach(), co2.detach(), blown.detach()]).cpu()
+                    last = schedule.share(state) >= 1.0
+                    halted = group.any(asked.is_set() or (stop is not None and stop()))
+                    if state.step % _LOG_EVERY == 0 or last or halted:
+                        now = time.perf_counter()
+                        count = state.step - logged
+                        mean = (sums / count).tolist()
+                        speed = count * config.batch * group.count / (now - since)
+                        self._log(
+                            step=state.step, loss=mean[0], co2=mean[1], wind=mean[2], rate=rate,
+                            gradient=float(norm), windows_per_s=speed, seconds=state.seconds,
+                        )  # fmt: skip
+                        tell(
+                            min(schedule.share(state), 1.0),
+                            f"step {state.step}, loss {mean[1]:.4f}, {speed:.1f} windows/s"
+                            + (f", validation {state.best:.3f}" if state.best < 1e9 else ""),
+                        )
+                        sums.zero_()
+                        logged, since = state.step, now
+                    if state.step % config.validate_every == 0 or last:
+                        if judge is not None:
+                            self._validate(judge, averaged, average, state)
+                            since = time.perf_counter()
+                        if 0 < config.patience:
+                            last = group.any(last or state.since_best >= config.patience)
+                    state.finished = last
+                    if group.first and (
+                        state.step % config.checkpoint_every == 0 or last or halted
+                    ):
+                        save_state(self.folder, state, network, average, optimizer)
+                    if last or halted:
+                        break
+            finally:
+                stream.close()
+        group.wait()
+        return TrainResult(state.step, state.finished, state.best)
+
+    def _place(self, batch: TensorBatch) -> tuple[Tensor, Tensor, Tensor]:
+        device = self.group.device
+        return batch.inputs.to(device), batch.clock.to(device), batch.target.to(device)
+
+    def _validate(
+        self, judge: _Judge, averaged: Network, average: dict[str, Tensor], state: Progressed
+    ) -> None:
+        found = judge(averaged)
+        self._log(step=state.step, seconds=state.seconds, **found)
+        if found["validation_rmse"] < state.best:
+            state.best, state.since_best = found["validation_rmse"], 0
+            trained = {"steps": state.step, "windows": state.step * self.config.batch
+                       * self.group.count, "seconds": round(state.seconds, 1), **found}  # fmt: skip
+            save_weights(self.folder, average, trained)
+        else:
+            state.since_best += 1
+
+    def _log(self, **numbers: float) -> None:
+        if not self.group.first:
+            return
+        line = {key: value if isinstance(value, int) else float(f"{value:.6g}")
+                for key, value in numbers.items()}  # fmt: skip
+        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(line) + "\n")
+
+
+class _Judge:
+    """Validation: the document's RMSE over fixed windows of the validation years."""
+
+    def __init__(
+        self,
+        trainer: _Trainer,
+        scale: float,
+        statistics: Statistics,
+        background: Background | None,
+    ) -> None:
+        config, source = trainer.config, trainer.source
+        index = trainer.years.windows(source, "validation", config.frames, config.interval)
+        if index.size == 0:
+            raise UserError(
+                f"the data set holds no complete window in the validation years "
+                f"{trainer.years.validation}; give data of those years or another split"
+            )
+        count = min(config.validation_windows, index.size)
+        chosen = index[np.linspace(0, index.size - 1, count).round().astype(np.int64)]
+        reader = WindowReader(
+            source, statistics, trainer.target, background, config.frames, config.interval
+        )
+        self.scale, self.device, self.dtype = scale, trainer.group.device, trainer.dtype
+        self.weights = row_weights(source.grid)
+        self.batches = [
+            to_tensors(reader.read(chosen[n : n + 8]), torch.device("cpu"), self.dtype)
+            for n in range(0, count, 8)
+        ]
+        self.prior = self._rmse([torch.zeros_like(batch.target) for batch in self.batches])
+
+    def _rmse(self, outputs: list[Tensor]) -> float:
+        """Mean over frames of the root of the area-weighted mean square (umol/mol)."""
+        roots = [
+            torch.sqrt(torch.mean(self.weights * (output - batch.target) ** 2, dim=(1, 2)))
+            for output, batch in zip(outputs, self.batches, strict=True)
+        ]
+        return float(torch.cat(roots).mean()) * self.scale
+
+    def __call__(self, network: Network) -> dict[str, float]:
+        """RMSE of the network and of its prior alone."""
+        outputs = []
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            for batch in self.batches:
+                co2 = network(batch.inputs.to(self.device), batch.clock.to(self.device)).co2
+                outputs.append(co2.float().cpu())
+        return {"validation_rmse": self._rmse(outputs), "prior_rmse": self.prior}
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """Share of the budget that is spent, and the learning rate there."""
+
+    config: TrainConfig
+    windows: int
+    processes: int
+
+    def share(self, state: Progressed) -> float:
+        """0 at the start, 1 when the budget is spent."""
+        config = self.config
+        if config.minutes is not None:
+            return state.seconds / (60.0 * config.minutes)
+        if config.steps is not None:
+            return state.step / config.steps
+        assert config.epochs is not None
+        return state.step * config.batch * self.processes / (config.epochs * self.windows)
+
+    def rate(self, share: float) -> float:
+        """Linear rise, then half a cosine to zero."""
+        config = self.config
+        if share < config.warmup:
+            return config.rate * (share + 1e-3) / (config.warmup + 1e-3)
+        rest = (min(share, 1.0) - config.warmup) / (1.0 - config.warmup)
+        return config.rate * 0.5 * (1.0 + math.cos(math.pi * rest))
+
+
+def _adamw(network: Network, config: TrainConfig) -> torch.optim.AdamW:
+    """Decay for matrices and tables, none for biases, norms and other vectors."""
+    large = [p for p in network.parameters() if p.ndim >= 2]
+    small = [p for p in network.parameters() if p.ndim < 2]
+    return torch.optim.AdamW(
+        [{"params": large, "weight_decay": config.decay}, {"params": small, "weight_decay": 0.0}],
+        lr=config.rate,
+        betas=config.betas,
+        fused=True,
+    )
+
+
+def _average(average: dict[str, Tensor], network: Network, decay: float) -> None:
+    with torch.no_grad():
+        current = [p.detach() for p in network.parameters()]
+        torch._foreach_lerp_(list(average.values()), current, 1.0 - decay)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_path(path) as draft:
+        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop metrics of steps that will be done again."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    with atomic_path(path) as draft:
+        draft.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+@contextmanager
+def _terminated() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets; outside the main thread signals are left alone."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,102 @@
+"""The state of a training in one file, so that it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from co2net.assets import atomic_path
+from co2net.errors import UserError
+
+STATE_FILE = "state.safetensors"
+
+
+@dataclass
+class Progressed:
+    """Where a training stands.
+
+    Parameters
+    ----------
+    step : int
+        Steps done.
+    seconds : float
+        Time spent in them, over all sittings.
+    best : float
+        Least validation RMSE so far (umol/mol); infinite before the first.
+    since_best : int
+        Validations since then.
+    finished : bool
+        Whether the budget is spent or patience ran out.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = float("inf")
+    since_best: int = 0
+    finished: bool = False
+
+
+def save_state(
+    folder: Path,
+    progressed: Progressed,
+    network: nn.Module,
+    average: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write weights, averaged weights, moments and the random state, atomically."""
+    tensors = {f"model.{name}": p.detach() for name, p in network.named_parameters()}
+    tensors |= {f"average.{name}": value for name, value in average.items()}
+    names = {p: name for name, p in network.named_parameters()}
+    for parameter, moments in optimizer.state.items():
+        for key, value in moments.items():
+            tensors[f"optimizer.{key}.{names[parameter]}"] = torch.as_tensor(value)
+    tensors["random"] = torch.get_rng_state()
+    tensors = {key: value.contiguous().cpu().clone() for key, value in tensors.items()}
+    with atomic_path(folder / STATE_FILE) as draft:
+        save_file(tensors, draft, metadata={"progress": json.dumps(asdict(progressed))})
+
+
+def load_state(
+    folder: Path,
+    network: nn.Module,
+    average: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> Progressed:
+    """Inverse of `save_state`: fills what it is given.
+
+    Raises
+    ------
+    UserError
+        When there is no state, or it belongs to another network.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise UserError(f"{folder} holds no {STATE_FILE}; nothing to resume")
+    try:
+        with safe_open(path, framework="pt") as file:
+            progressed = Progressed(**json.loads(file.metadata()["progress"]))
+            with torch.no_grad():
+                for name, parameter in network.named_parameters():
+                    parameter.copy_(file.get_tensor(f"model.{name}"))
+                    average[name].copy_(file.get_tensor(f"average.{name}"))
+            moments: dict[str, dict[str, Tensor]] = {}
+            for key in file.keys():  # noqa: SIM118 -- not a dict
+                if key.startswith("optimizer."):
+                    _, kind, name = key.split(".", 2)
+                    moments.setdefault(name, {})[kind] = file.get_tensor(key)
+            torch.set_rng_state(file.get_tensor("random"))
+    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not fit this network: {error}") from None
+    for name, parameter in network.named_parameters():
+        if name in moments:
+            optimizer.state[parameter] = {
+                kind: value if kind == "step" else value.to(parameter.device)
+                for kind, value in moments[name].items()
+            }
+    return progressed

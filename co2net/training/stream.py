@@ -1,0 +1,128 @@
+"""Batches by number: what batch n holds is a function of the seed and n alone.
+
+A training that resumes at step n therefore needs no record of where the data stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from co2net.source import Index
+from co2net.windows import Batch, WindowReader
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, size: int) -> Index:
+    return np.random.default_rng([seed, epoch]).permutation(size).astype(np.int64)
+
+
+def batch_positions(
+    seed: int, step: int, batch: int, size: int, rank: int = 0, world: int = 1
+) -> Index:
+    """(batch,): which of ``size`` windows a process reads at a step.
+
+    The windows are shuffled anew every epoch and dealt to the processes in turn.
+    """
+    place = (step * world + rank) * batch + np.arange(batch)
+    out = np.empty(batch, dtype=np.int64)
+    for n, p in enumerate(place.tolist()):
+        out[n] = _order(seed, p // size, size)[p % size]
+    return out
+
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """A `co2net.windows.Batch` as tensors: inputs and clock of the network, and the target."""
+
+    inputs: Tensor
+    clock: Tensor
+    target: Tensor
+
+
+def to_tensors(batch: Batch, device: torch.device, dtype: torch.dtype) -> TensorBatch:
+    """Move a batch to a device; inputs in the type of the matrix products."""
+    assert batch.target is not None
+    return TensorBatch(
+        torch.from_numpy(batch.inputs).to(device, dtype),
+        torch.from_numpy(batch.clock).to(device),
+        torch.from_numpy(batch.target).to(device, torch.float32),
+    )
+
+
+class Prefetcher:
+    """Prepares the next batches in a thread while the network computes.
+
+    Parameters
+    ----------
+    reader
+        Where windows come from.
+    index : (n,)
+        Target frames to draw from.
+    start : int
+        First step.
+    depth : int
+        Batches that may wait.
+    """
+
+    def __init__(
+        self,
+        reader: WindowReader,
+        index: Index,
+        start: int,
+        *,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        dtype: torch.dtype = torch.float32,
+        depth: int = 3,
+    ) -> None:
+        self._queue: Queue[TensorBatch | BaseException] = Queue(depth)
+        self._stop = Event()
+
+        def work() -> None:
+            step = start
+            try:
+                while not self._stop.is_set():
+                    chosen = batch_positions(seed, step, batch, index.size, rank, world)
+                    ready = to_tensors(reader.read(index[chosen]), torch.device("cpu"), dtype)
+                    self._put(ready)
+                    step += 1
+            except Exception as error:
+                self._put(error)
+
+        self._thread = Thread(target=work, name="co2net-windows", daemon=True)
+        self._thread.start()
+
+    def _put(self, item: TensorBatch | BaseException) -> None:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+                return
+            except Full:
+                continue
+
+    def __iter__(self) -> Iterator[TensorBatch]:
+        while True:
+            try:
+                item = self._queue.get(timeout=1.0)
+            except Empty:
+                if self._stop.is_set():
+                    return
+                continue
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._stop.set()
+        self._thread.join(timeout=60)
