@@ -385,7 +385,7 @@ class _Trainer:
                         if judge is not None:
                             self._validate(judge, averaged, average, state)
                             since = time.perf_counter()
-                        if 0 < config.patience:
+                        if config.patience > 0:
                             last = group.any(last or state.since_best >= config.patience)
                     state.finished = last
                     if group.first and (
