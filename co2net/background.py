@@ -18,8 +18,9 @@ that report, ``C`` their covariance and ``c`` that of the cells with them,
 
 Covariances differ by season and hour of the day, for a nocturnal boundary layer is no afternoon:
 each class is shrunk towards the mean over all classes as if ``kappa`` more frames had been seen.
-``kappa`` and the ridge on ``C`` are chosen on blocks of the training frames that were held out;
-no frame outside ``index`` is ever read.
+Covariances between places far apart are tapered (Gaspari and Cohn 1999, eq. 4.10), for there they
+are mostly chance. ``kappa``, the taper's length and the ridge on ``C`` are chosen on blocks of
+the training frames that were held out; no frame outside ``index`` is ever read.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from co2net.assets import atomic_path, data_path, provenance
 from co2net.errors import UserError
-from co2net.grid import LatLonGrid
+from co2net.grid import EARTH_RADIUS_M, LatLonGrid
 from co2net.source import FieldSource, Index, StationNetwork
 
 Float = NDArray[np.float32]
@@ -51,7 +52,7 @@ SEASONS = 4
 """Classes of season of the covariances; between their middles these are interpolated."""
 CLIMATOLOGY_RANK = 48
 """Patterns in which the climatology's coefficients are kept."""
-COVARIANCE_RANK = 80
+COVARIANCE_RANK = 128
 """Patterns in which the covariances of cells with stations are kept."""
 
 _BLOCK = 480  # frames read at a time
@@ -59,6 +60,7 @@ _FOLDS = 6  # blocks in time; the second and the fifth are held out
 _SEASON_STEPS = 6  # steps between two seasons at which gains are formed
 _KAPPA = (0.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 1e5)
 _RIDGE = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+_TAPER_KM = (2000.0, 3000.0, 4500.0, 6500.0, 10000.0, np.inf)
 _GAINS_KEPT = 512
 
 
@@ -194,10 +196,13 @@ class Background:
                 sums.add(season[block], slot[block], chosen, anomaly, departure)
             tell(0.4 + 0.45 * (number + 1) / len(blocks), "covariances")
 
-        kappa, ridge, scores = _choose(fit_sums, held_sums, weights)
+        distance = _distances(source.grid, source.stations)
+        kappa, ridge, taper, scores = _choose(fit_sums, held_sums, weights, distance)
         tell(0.95, "compressing")
         fit_sums.join(held_sums)
         cross, covariance = fit_sums.shrunk(kappa)
+        cross *= gaspari_cohn(distance, taper)
+        covariance *= gaspari_cohn(distance[cells], taper)
         covariance = _ridged(covariance, ridge)
         cell_patterns, pattern_cross, kept = _compress_cross(cross, covariance, weights, seed)
         notes = {
@@ -205,6 +210,7 @@ class Background:
             "frames": int(index.size),
             "kappa": kappa,
             "ridge": ridge,
+            "taper_km": None if np.isinf(taper) else taper,
             "held_out_rmse_ppm": scores,
             "climatology_rank_loss_ppm": rank_loss,
             "explained_share_kept": kept,
@@ -284,9 +290,9 @@ class Background:
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """Arrays for a safetensors file, under 4 MB on CarbonTracker's grid.
 
-        Patterns, loadings and cross-covariances are kept in half precision (`fit` has rounded
-        them already, so that nothing changes when a background is saved), station covariances as
-        upper triangles in single precision.
+        The climatology's patterns and the cross-covariances are kept in half precision, the
+        anomalies' patterns in 127ths (`fit` has rounded them already, so that nothing changes
+        when a background is saved), station covariances as upper triangles in single precision.
         """
         upper = np.triu_indices(len(self.stations))
         return {
@@ -298,7 +304,7 @@ class Background:
             "slots": self.slots,
             "climatology_patterns": self.climatology_patterns.astype(np.float16),
             "climatology_weights": self.climatology_weights,
-            "patterns": self.patterns.astype(np.float16),
+            "patterns": np.round(self.patterns * 127).astype(np.int8),
             "cross": self.cross.astype(np.float16),
             "covariance": np.ascontiguousarray(self.covariance[..., upper[0], upper[1]]),
             "trend": self.trend,
@@ -336,7 +342,7 @@ class Background:
             tensors["slots"],
             tensors["climatology_patterns"].astype(np.float32),
             tensors["climatology_weights"],
-            tensors["patterns"].astype(np.float32),
+            (tensors["patterns"].astype(np.float64) / 127).astype(np.float32),
             tensors["cross"].astype(np.float32),
             covariance,
             tensors["trend"],
@@ -610,7 +616,7 @@ def _compress_cross(
     kept /= float(np.sum(whitened**2, dtype=np.float64)) or 1.0
     patterns = vectors / root
     patterns /= np.abs(patterns).max(axis=1, keepdims=True)
-    patterns = patterns.astype(np.float16).astype(np.float32)
+    patterns = (np.round(patterns * 127) / 127).astype(np.float32)
     weighted = patterns * root
     solve = np.linalg.solve(weighted.astype(np.float64) @ weighted.T, weighted * root)
     loadings = np.einsum("pn,eqns->eqps", solve.astype(np.float32), cross, optimize=True)
@@ -648,8 +654,8 @@ class _Moments:
         for name in ("count", "square", "cross", "covariance"):
             getattr(self, name).__iadd__(getattr(other, name))
 
-    def shrunk(self, kappa: float) -> tuple[Float, Float]:
-        """Cross (E, Q, N, S) and station covariances (E, Q, S, S), shrunk to the mean class.
+    def shrunk(self, kappa: float, cells: Index | None = None) -> tuple[Float, Float]:
+        """Cross (E, Q, n, S) and station covariances (E, Q, S, S), shrunk to the mean class.
 
         ``C = (sum + kappa * mean) / (n + kappa)``; a class without frames takes the mean.
         """
@@ -659,7 +665,7 @@ class _Moments:
         count = np.where(empty, 1, count).astype(np.float32)[:, :, None, None]
         extra = np.where(empty, 1, kappa).astype(np.float32)[:, :, None, None]
         out = []
-        for sums in (self.cross, self.covariance):
+        for sums in (self.cross if cells is None else self.cross[:, :, cells], self.covariance):
             mean = (sums.sum(axis=(0, 1), dtype=np.float64) / total).astype(np.float32)
             out.append((sums + extra * mean) / count)
         return out[0], out[1]
@@ -672,38 +678,72 @@ def _ridged(covariance: Float, ridge: float) -> Float:
     return covariance + np.float32(ridge) * mean * np.eye(sites, dtype=np.float32)
 
 
-def _choose(fit: _Moments, held: _Moments, weights: Float) -> tuple[float, float, dict[str, float]]:
-    """Kappa and ridge with the least area-weighted square error on the held-out frames.
+def _distances(grid: LatLonGrid, stations: StationNetwork) -> Float:
+    """(N, S) km: straight through the Earth, from every cell to the stations' cells.
+
+    Chords rather than arcs keep a taper of three dimensions positive definite on the sphere.
+    """
+    lat, lon = (np.radians(v).ravel() for v in np.meshgrid(grid.lat, grid.lon, indexing="ij"))
+    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    row, column = stations.cells(grid)
+    sites = points[row * grid.shape[1] + column]
+    square = np.maximum(2 - 2 * points @ sites.T, 0)
+    return (EARTH_RADIUS_M / 1000 * np.sqrt(square)).astype(np.float32)
+
+
+def gaspari_cohn(distance: Float, length: float) -> Float:
+    """Compactly supported correlation: 1 at zero, 5/24 at ``length``, 0 from twice that on.
+
+    Gaspari and Cohn (1999), *Q. J. R. Meteorol. Soc.* 125, eq. 4.10. An infinite length gives 1.
+    """
+    r = np.minimum(np.asarray(distance, dtype=np.float64) / length, 2.0)
+    near = ((-0.25 * r + 0.5) * r + 0.625) * r**3 - 5 / 3 * r**2 + 1
+    far = (((r / 12 - 0.5) * r + 0.625) * r + 5 / 3) * r**2 - 5 * r + 4 - 2 / 3 / np.maximum(r, 1)
+    return np.where(r < 1, near, far).astype(np.float32)
+
+
+def _choose(
+    fit: _Moments, held: _Moments, weights: Float, distance: Float
+) -> tuple[float, float, float, dict[str, float]]:
+    """Kappa, ridge and taper with the least area-weighted square error on held-out frames.
 
     With the gain G that also holds the level, the error of ``G d`` has the mean square
-    ``<a a> - 2 G <d a> + G <d d> G'``: the sums suffice, no frame is read again.
+    ``<a a> - 2 G <d a> + G <d d> G'``: the sums suffice, no frame is read again. One setting at
+    a time is varied, twice round.
     """
-    sample = np.linspace(0, weights.size - 1, min(weights.size, 2400)).astype(np.int64)
-    area = weights[sample].astype(np.float64)
+    cells = np.linspace(0, weights.size - 1, min(weights.size, 1200)).astype(np.int64)
+    sites = np.argmin(distance, axis=0)  # the stations' own cells
+    area = weights[cells].astype(np.float64)
     area /= area.sum()
     total = held.count.sum()
-    scores: dict[tuple[float, float], float] = {}
-    for kappa in _KAPPA:
-        cross, covariance = fit.shrunk(kappa)
-        for ridge in _RIDGE:
-            ridged = _ridged(covariance, ridge)
+    known: dict[tuple[float, float, float], float] = {}
+
+    def score(kappa: float, ridge: float, taper: float) -> float:
+        if (kappa, ridge, taper) not in known:
+            cross, covariance = fit.shrunk(kappa, cells)
+            cross *= gaspari_cohn(distance[cells], taper)
+            covariance = _ridged(covariance * gaspari_cohn(distance[sites], taper), ridge)
             square = 0.0
             for e, q in zip(*np.nonzero(held.count), strict=True):
-                level, gain = kriging(ridged[e, q], cross[e, q][sample])
+                level, gain = kriging(covariance[e, q], cross[e, q])
                 gain = gain + (1 - gain.sum(axis=1, keepdims=True)) * level
-                error = held.square[e, q][sample].astype(np.float64)
-                error -= 2 * np.einsum("ns,ns->n", gain, held.cross[e, q][sample])
+                error = held.square[e, q][cells].astype(np.float64)
+                error -= 2 * np.einsum("ns,ns->n", gain, held.cross[e, q][cells])
                 error += np.einsum("ns,ns->n", gain @ held.covariance[e, q], gain)
                 square += area @ error
-            scores[kappa, ridge] = float(np.sqrt(square / total))
-    kappa, ridge = min(scores, key=scores.__getitem__)
-    plain = np.einsum("eqn,n->", held.square[:, :, sample].astype(np.float64), area)
-    return (
-        kappa,
-        ridge,
-        {
-            "without_stations": round(float(np.sqrt(plain / total)), 4),
-            "interpolation": round(scores[kappa, ridge], 4),
-            "interpolation_one_class": round(min(scores[max(_KAPPA), r] for r in _RIDGE), 4),
-        },
-    )
+            known[kappa, ridge, taper] = float(np.sqrt(square / total))
+        return known[kappa, ridge, taper]
+
+    choice = (300.0, 1e-2, np.inf)
+    for _ in range(2):
+        for place, values in ((2, _TAPER_KM), (0, _KAPPA), (1, _RIDGE)):
+            options = [(*choice[:place], value, *choice[place + 1 :]) for value in values]
+            choice = min(options, key=lambda option: score(*option))
+    plain = np.einsum("eqn,n->", held.square[:, :, cells].astype(np.float64), area)
+    scores = {
+        "without_stations": round(float(np.sqrt(plain / total)), 4),
+        "interpolation": round(score(*choice), 4),
+        "interpolation_one_class": round(score(max(_KAPPA), *choice[1:]), 4),
+        "interpolation_without_taper": round(score(*choice[:2], np.inf), 4),
+    }
+    return *choice, scores
