@@ -1,0 +1,1 @@
+"""The page: a Panel application over `co2net.inference.Engine`."""

@@ -1,0 +1,101 @@
+"""The server: one process, many sessions, nothing from anywhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+from tornado.web import RequestHandler
+
+from co2net.assets import data_path
+from co2net.inference import Engine
+from co2net.schema import open_store
+from co2net.source import FieldSource
+from dashboard.pages import registry
+from dashboard.service import Service
+from dashboard.session import Session
+from dashboard.state import ViewState, World
+
+log = logging.getLogger(__name__)
+
+
+class Ready(RequestHandler):
+    """``/ready`` answers as soon as the server does."""
+
+    def get(self) -> None:
+        """Say so."""
+        self.set_header("Content-Type", "application/json")
+        self.finish('{"ready": true}')
+
+
+def page(service: Service) -> pn.viewable.Viewable:
+    """A new session's page."""
+    document = pn.state.curdoc
+    context = document.session_context
+    arguments = getattr(getattr(context, "request", None), "arguments", {}) or {}
+    session = Session(service, _query(arguments), document)
+    document.on_session_destroyed(lambda _: session.close())
+    return session.page
+
+
+def _query(arguments: dict[str, list[bytes]]) -> str:
+    from urllib.parse import urlencode
+
+    return urlencode({k: v[-1].decode("utf-8", "replace") for k, v in arguments.items() if v})
+
+
+def serve(
+    store: str | Path | FieldSource,
+    host: str = "127.0.0.1",
+    port: int = 5006,
+    models: Sequence[Any] | None = None,
+    open_browser: bool = False,
+    cache_dir: str | Path | None = None,
+) -> None:
+    """Serve the page until the process ends.
+
+    Parameters
+    ----------
+    store
+        Path of a canonical store, or a field source.
+    host, port
+        Where to listen; this machine only by default.
+    models
+        Names, folders or reconstructors; all that are shipped by default.
+    open_browser
+        Open the page in a browser.
+    cache_dir
+        Folder for computed fields; ``data/cache`` by default.
+    """
+    path = Path(store) if isinstance(store, str | Path) else None
+    source: FieldSource = open_store(path) if path is not None else store  # type: ignore[assignment]
+    cache = data_path("cache") if cache_dir is None else cache_dir
+    engine = Engine(source, models=models, cache_dir=cache)
+    service = Service(engine, path)
+    state = ViewState(World(source, tuple(registry()), tuple(engine.names())))
+    service.quick.submit(_warm, service, state)
+    local = host in ("127.0.0.1", "localhost", "::1")
+    origins = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", host)]
+    pn.serve(
+        {"/": lambda: page(service)},
+        address=host,
+        port=port,
+        show=open_browser,
+        title="co2net",
+        websocket_origin=origins if local else ["*"],
+        extra_patterns=[(r"/ready", Ready)],
+        check_unused_sessions_milliseconds=10_000,
+        unused_session_lifetime_milliseconds=60_000,
+        verbose=False,
+    )
+
+
+def _warm(service: Service, state: ViewState) -> None:
+    """Load models and compute the first frames before the first visitor comes."""
+    try:
+        service.warm(("truth", state.a, state.b), state.frame)
+    except Exception:
+        log.exception("the first frame could not be prepared")

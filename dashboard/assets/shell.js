@@ -1,0 +1,141 @@
+// The frame of every page: rail, tool bar, map, inspector, time bar, notices and address.
+const ICONS = {
+  explore: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Zm0 0c3 3 4 6.500 4 10s-1 7-4 10c-3-3-4-6.500-4-10s1-7 4-10ZM2.500 9h19M2.500 15h19",
+  compare: "M3 4h7.500v16H3zM13.500 4H21v16h-7.500zM5.500 15l2-3 1.500 2M16 15l2-3 1.500 2",
+  theme: "M12 3a9 9 0 1 0 9 9c-5 1.500-10-4-9-9Z",
+  drawer: "M4 6h10M18 6h2M4 12h2M10 12h10M4 18h8M16 18h4M16 4v4M8 10v4M14 16v4",
+  inspector: "M3 19h18M4 16l4-6 4 4 4-9 4 7",
+  close: "M6 6l12 12M18 6L6 18",
+}
+
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag)
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) { node.addEventListener(name.slice(2), value) }
+    else if (value != null) { node.setAttribute(name, value) }
+  }
+  node.append(...children.filter((child) => child != null))
+  return node
+}
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg")
+  svg.setAttribute("viewBox", "0 0 24 24")
+  svg.setAttribute("aria-hidden", "true")
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path")
+  path.setAttribute("d", ICONS[name] ?? ICONS.explore)
+  svg.append(path)
+  return svg
+}
+
+export function render({model, el: host}) {
+  const say = model.strings
+  const root = el("div", {class: "app", lang: model.language})
+
+  // Rail
+  const links = el("div", {class: "links"})
+  for (const page of model.pages) {
+    const link = el("a", {
+      href: `?page=${page.key}`, "data-page": page.key, title: page.label,
+      onclick: (event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) { return }
+        event.preventDefault()
+        model.page = page.key
+      },
+    }, icon(page.key), el("span", {}, page.label))
+    links.append(link)
+  }
+  const language = el("button", {
+    class: "language", title: say.language, "aria-label": say.language,
+    onclick: () => { model.language = model.language === "en" ? "zh" : "en" },
+  }, model.language === "en" ? "中文" : "EN")
+  const theme = el("button", {
+    class: "theme", title: say.theme, "aria-label": say.theme,
+    onclick: () => { model.scheme = model.scheme === "dark" ? "light" : "dark" },
+  }, icon("theme"))
+  const rail = el("nav", {class: "rail", "aria-label": say.pages},
+    el("a", {class: "brand", href: "?", title: "co2net", "aria-label": "co2net"}, "CO", el("sub", {}, "2"), el("b", {}, "net")),
+    links, el("div", {class: "spring"}), language, theme)
+
+  // Tool bar
+  const heading = el("h1", {})
+  const tools = el("div", {class: "tools"}, model.get_child("toolbar"))
+  const badge = el("span", {class: "badge", title: say.simulated_hint}, say.simulated)
+  const open_drawer = el("button", {
+    class: "toggle drawer-toggle", title: say.controls, "aria-label": say.controls,
+    onclick: () => { model.drawer_open = !model.drawer_open },
+  }, icon("drawer"))
+  const open_inspector = el("button", {
+    class: "toggle inspector-toggle", title: say.inspector, "aria-label": say.inspector,
+    onclick: () => { model.inspector_open = !model.inspector_open },
+  }, icon("inspector"))
+  const bar = el("header", {class: "top"}, open_drawer, heading, tools, badge, open_inspector)
+
+  // Places for the children
+  const drawer = el("aside", {class: "drawer", "aria-label": say.controls},
+    el("div", {class: "drawer-head"}, el("h2", {}, say.controls),
+      el("button", {class: "toggle", title: say.close, "aria-label": say.close,
+        onclick: () => { model.drawer_open = false }}, icon("close"))),
+    model.get_child("drawer"))
+  const board = el("div", {class: "board"}, model.get_child("board"))
+  const progress = el("div", {class: "progress", role: "progressbar", "aria-label": say.busy})
+  const progress_text = el("div", {class: "progress-text", role: "status"})
+  const main = el("main", {class: "stage"}, bar, drawer, board, progress, progress_text)
+  const inspector = el("aside", {class: "inspector", "aria-label": say.inspector}, model.get_child("inspector"))
+  const time = el("footer", {class: "time"}, model.get_child("bar"))
+  const notices = el("div", {class: "notices", role: "alert", "aria-live": "assertive"})
+  root.append(rail, main, inspector, time, notices)
+
+  const draw = () => {
+    for (const link of links.children) {
+      if (link.dataset.page === model.page) { link.setAttribute("aria-current", "page") }
+      else { link.removeAttribute("aria-current") }
+    }
+    heading.textContent = model.pages.find((page) => page.key === model.page)?.label ?? ""
+    badge.hidden = !model.simulated
+    root.classList.toggle("drawer-open", model.drawer_open)
+    root.classList.toggle("inspector-open", model.inspector_open)
+    open_drawer.setAttribute("aria-expanded", model.drawer_open)
+    open_inspector.setAttribute("aria-expanded", model.inspector_open)
+    drawer.inert = !model.drawer_open
+    inspector.inert = !model.inspector_open
+    root.dataset.page = model.page
+    root.classList.toggle("dark", model.scheme === "dark")
+    document.title = model.title
+    document.documentElement.lang = model.language === "zh" ? "zh-CN" : "en"
+  }
+  const draw_busy = () => {
+    root.classList.toggle("busy", model.busy)
+    progress.setAttribute("aria-hidden", !model.busy)
+    progress_text.textContent = model.busy ? model.busy_text : ""
+  }
+  const draw_notices = () => {
+    notices.replaceChildren(...model.notices.map((notice) => el("div", {class: `notice ${notice.level}`},
+      el("span", {}, notice.text),
+      notice.action ? el("button", {class: "act", onclick: () => model.send_msg({act: notice.action})}, notice.label) : null,
+      el("button", {class: "toggle", title: say.close, "aria-label": say.close,
+        onclick: () => model.send_msg({dismiss: notice.id})}, icon("close")))))
+  }
+  model.on(["page", "drawer_open", "inspector_open", "scheme", "title", "simulated"], draw)
+  model.on(["busy", "busy_text"], draw_busy)
+  model.on("notices", draw_notices)
+  model.on("board", () => { board.replaceChildren(model.get_child("board")) })
+  model.on("toolbar", () => { tools.replaceChildren(model.get_child("toolbar")) })
+
+  // The address: Python writes it, back and forward read it.
+  const remember = () => {
+    const url = `?${model.address}`
+    if (window.location.search === url) { return }
+    if (model.replace) { window.history.replaceState({}, "", url) }
+    else { window.history.pushState({}, "", url) }
+  }
+  model.on("address", remember)
+  const back = () => { model.send_msg({went: window.location.search}) }
+  window.addEventListener("popstate", back)
+  model.on("reload", () => { window.location.reload() })
+  model.on("lifecycle:remove", () => window.removeEventListener("popstate", back))
+  if (model.address) { window.history.replaceState({}, "", `?${model.address}`) }
+
+  draw(); draw_busy(); draw_notices()
+  return root
+}

@@ -1,0 +1,1 @@
+"""Maps: projections, index maps from cells to pixels, colours, and the linked figures."""

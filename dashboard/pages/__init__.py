@@ -1,0 +1,45 @@
+"""Pages. Adding one is adding a module and its line in `registry`.
+
+A page is listed in the rail under ``page.KEY`` of the language files, with the icon ``KEY`` of
+``assets/shell.js``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
+
+from panel.viewable import Viewable
+
+if TYPE_CHECKING:
+    from dashboard.session import Session
+
+
+class View(Protocol):
+    """One page in one session."""
+
+    board: Viewable
+    toolbar: Viewable
+    title: str
+    """Title of the browser's window."""
+    inspector_open: bool
+    """Whether the inspector is open when the page is first seen."""
+
+    def update(self, changed: set[str]) -> None:
+        """Follow the view's state; ``changed`` names the parameters that are new."""
+
+
+class Page(Protocol):
+    """A page that the rail offers."""
+
+    key: str
+    build: Callable[[Session], View]
+
+
+@cache
+def registry() -> dict[str, Page]:
+    """All pages, in the order of the rail."""
+    from dashboard.pages import compare, explore
+
+    return {page.key: page for page in (explore.PAGE, compare.PAGE)}

@@ -1,0 +1,256 @@
+"""What all sessions share: the engine, threads, colour limits, and months in the making."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from co2net.errors import UserError
+from co2net.inference import Engine
+from co2net.regions import region
+from co2net.source import FieldSource
+from dashboard.maps.layers import (
+    DIFFERENCE,
+    DIFFERENCE_LIMITS,
+    VARIABLES,
+    display,
+    sample_limits,
+)
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass
+class Frame:
+    """Fields of a page at one time, in the units of the page.
+
+    Parameters
+    ----------
+    fields : (panels, H, W)
+        NaN where a layer cannot be had.
+    faults
+        One line a layer that cannot be had.
+    """
+
+    fields: NDArray[np.float32]
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+class Service:
+    """One a server. Every method may be called from any thread.
+
+    Parameters
+    ----------
+    engine
+        Gives the fields.
+    store
+        Path of the store, where months can be added; None where that is not possible.
+    """
+
+    def __init__(self, engine: Engine, store: Path | None = None) -> None:
+        self.engine = engine
+        self.store = store
+        self.quick = ThreadPoolExecutor(2, "frames")
+        self.slow = ThreadPoolExecutor(2, "series")
+        self._limits: dict[tuple[str, int], tuple[float, float]] = {}
+        self._masks: dict[str, NDArray[np.float64]] = {}
+        self._ahead: set[tuple[str, int]] = set()
+        self._making: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def source(self) -> FieldSource:
+        """The data set."""
+        return self.engine.source
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data set is a simulated world."""
+        return bool(self.source.attrs.get("simulated", False))
+
+    # -- fields -------------------------------------------------------------------------
+
+    def frame(self, layers: Sequence[str], index: int) -> Frame:
+        """Fields of layers at one frame; a layer that cannot be had is NaN and named."""
+        time = self.source.time[index]
+        out = np.full((len(layers), *self.source.grid.shape), np.nan, dtype=np.float32)
+        faults: dict[str, str] = {}
+        for slot, layer in zip(out, layers, strict=True):
+            name = layer.removeprefix(DIFFERENCE)
+            try:
+                values = self.engine.field(name, time)
+                if layer.startswith(DIFFERENCE):
+                    values = values - self.engine.field("truth", time)
+            except UserError as error:
+                faults[layer] = str(error)
+                continue
+            shown = display(layer)
+            slot[:] = values * np.float32(shown.factor) + np.float32(shown.shift)
+        return Frame(out, faults)
+
+    def limits(self, layer: str, index: int) -> tuple[float, float]:
+        """Colour limits of a layer, the same for all frames of a year."""
+        if layer.startswith(DIFFERENCE):
+            return DIFFERENCE_LIMITS
+        kind = layer if layer in VARIABLES else "co2"
+        key = (kind, int(self.source.time[index].astype("datetime64[Y]").astype(int)))
+        if key not in self._limits:
+            self._limits[key] = sample_limits(self.source, layer, index)
+        return self._limits[key]
+
+    def mask(self, key: str) -> NDArray[np.float64]:
+        """(H, W): share of every cell in a region."""
+        if key not in self._masks:
+            if len(self._masks) > 64:
+                self._masks.clear()
+            self._masks[key] = region(key).mask(self.source.grid)
+        return self._masks[key]
+
+    def look_ahead(self, layers: Sequence[str], index: int, frames: int = 16) -> None:
+        """Have the frames that come next computed, so that a player finds them ready."""
+        after = np.arange(index + 1, min(index + 1 + frames, self.source.time.size))
+        after = after[self.source.available[after]]
+        for layer in layers:
+            name = layer.removeprefix(DIFFERENCE)
+            if name == "truth" or name in self.source.variables or after.size == 0:
+                continue
+            key = (name, int(after[-1]) // 8)
+            with self._lock:
+                if key in self._ahead:
+                    continue
+                self._ahead.add(key)
+                if len(self._ahead) > 4096:
+                    self._ahead = {key}
+            self.slow.submit(self._compute_ahead, name, self.source.time[after])
+
+    def _compute_ahead(self, name: str, times: Any) -> None:
+        try:
+            self.engine.fields(name, times)
+        except UserError:
+            log.debug("%s cannot be computed ahead", name)
+
+    def warm(self, layers: Sequence[str], index: int) -> None:
+        """Load what the first visitor needs."""
+        self.frame(layers, index)
+        for layer in layers:
+            self.limits(layer, index)
+
+    # -- months -------------------------------------------------------------------------
+
+    def runs(self) -> list[list[int]]:
+        """[start, end) of every run of frames that hold data."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.source.available, [0]])))
+        return edges.reshape(-1, 2).tolist()
+
+    def months(self) -> list[dict[str, str]]:
+        """Every month that the data set can hold, and whether it does."""
+        months = self.source.time.astype("datetime64[M]")
+        names, first = np.unique(months, return_index=True)
+        filled = np.add.reduceat(self.source.available.astype(int), first) > 0
+        return [
+            {
+                "key": str(name),
+                "state": "available"
+                if there
+                else ("making" if str(name) in self._making else "absent"),
+            }
+            for name, there in zip(names, filled, strict=True)
+        ]
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call back, in some thread, when months change; returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def can_make_months(self) -> bool:
+        """Whether months of the embedded world can be added."""
+        return self.store is not None and "nature run" in str(self.source.attrs.get("source"))
+
+    def make_month(self, month: str, failed: Callable[[str], None]) -> None:
+        """Simulate a month into the store, in a process of its own."""
+        with self._lock:
+            if month in self._making:
+                return
+            self._making[month] = None
+        self._tell()
+        self.slow.submit(self._make_month, month, failed)
+
+    def _make_month(self, month: str, failed: Callable[[str], None]) -> None:
+        code = "import sys; from co2net.naturerun import add_month; add_month(sys.argv[1], sys.argv[2])"
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(self.store), month],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self._making.pop(month, None)
+        if done.returncode:
+            log.error("making %s failed: %s", month, done.stderr)
+            lines = done.stderr.strip().splitlines()
+            failed(lines[-1] if lines else f"exit status {done.returncode}")
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in list(self._listeners):
+            listener()
+
+
+class Latest(Generic[Result]):
+    """Work of one kind for one session: one piece runs, and only the newest waits.
+
+    Parameters
+    ----------
+    pool
+        Where work runs.
+    deliver
+        Called with a function of no arguments that must run in the session's own thread.
+    """
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, deliver: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self._pool = pool
+        self._deliver = deliver
+        self._lock = threading.Lock()
+        self._running = False
+        self._waiting: tuple[Callable[[], Result], Callable[[Result], None]] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        return not self._running
+
+    def submit(self, work: Callable[[], Result], done: Callable[[Result], None]) -> None:
+        """Do some work in the pool, then hand its result to the session."""
+        with self._lock:
+            if self._running:
+                self._waiting = work, done
+                return
+            self._running = True
+        self._pool.submit(self._run, work, done)
+
+    def _run(self, work: Callable[[], Result], done: Callable[[Result], None]) -> None:
+        try:
+            result = work()
+        except Exception:
+            log.exception("work for the page failed")
+        else:
+            self._deliver(lambda: done(result))
+        with self._lock:
+            following, self._waiting = self._waiting, None
+            self._running = following is not None
+        if following is not None:
+            self._pool.submit(self._run, *following)

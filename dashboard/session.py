@@ -1,0 +1,467 @@
+"""One visitor: the view's state, the parts of the page, and the work that feeds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+import param
+from panel.io.document import hold
+
+from co2net.errors import UserError
+from co2net.regions import region
+from dashboard.components import Shell, TimeBar
+from dashboard.i18n import Translator
+from dashboard.inspector import Inspector
+from dashboard.maps.layers import DIFFERENCE, VARIABLES, display
+from dashboard.numbers import Numbers, judge, table
+from dashboard.pages import View, registry
+from dashboard.service import Latest, Service
+from dashboard.state import Fault, ViewState, World, parse
+from dashboard.theme import line, material_theme
+
+LOCALES = {"en": "en-GB", "zh": "zh-CN"}
+
+
+class Session:
+    """The page of one visitor.
+
+    Parameters
+    ----------
+    service
+        What all sessions share.
+    query
+        Address that the visitor came with; anything may stand in it.
+    document
+        The Bokeh document, which runs what threads deliver.
+    """
+
+    def __init__(self, service: Service, query: str, document: Any) -> None:
+        self.service = service
+        self._document = document
+        self.world = World(service.source, tuple(registry()), tuple(service.engine.names()))
+        values, faults = parse(query, self.world)
+        self.state = ViewState(self.world, **values)
+        self.t = Translator(self.state.lang)
+        self.numbers: Numbers | None = None
+        self._ids = count()
+        self._serial = count(1)
+        self._views: dict[str, View] = {}
+        self._from_address = False
+        self._told: dict[str, str] = {}
+        self.frames: Latest[Any] = Latest(service.quick, self.deliver)
+        self._judging: Latest[Any] = Latest(service.slow, self.deliver)
+        self.bar = self._time_bar()
+        self.inspector = Inspector(self)
+        self.shell = self._shell()
+        self.page = pmui.Page(
+            title="co2net",
+            main=[self.shell],
+            dark_theme=self.state.theme == "dark",
+            theme_config=material_theme(),
+            theme_toggle=False,
+            busy_indicator=None,
+            sx={
+                "& > .header": {"display": "none"},
+                "& .main > .MuiBox-root > .MuiToolbar-root": {"display": "none"},
+            },
+        )
+        self.state.param.watch(self._changed, list(ViewState.param.values(False)))
+        self._stop_listening = service.listen(lambda: self.deliver(self._months_changed))
+        self._open_page()
+        for fault in faults:
+            self._tell_fault(fault)
+
+    # -- building -----------------------------------------------------------------------
+
+    def _time_bar(self) -> TimeBar:
+        source = self.service.source
+        bar = TimeBar(
+            self._bar_said,
+            first=int(source.time[0].astype(np.int64)),
+            step=int(source.step.astype("timedelta64[s]").astype(np.int64)),
+            count=source.time.size,
+            runs=self.service.runs(),
+            months=self.service.months(),
+            frame=self.state.frame,
+            shown=[self.state.frame, 0],
+            locale=LOCALES[self.state.lang],
+            strings=self.t.section("bar"),
+            sizing_mode="stretch_width",
+        )
+        bar.param.watch(lambda event: self._go(event.new), "frame")
+        bar.param.watch(self._played, "playing")
+        return bar
+
+    def _shell(self) -> Shell:
+        shell = Shell(
+            self._shell_said,
+            page=self.state.page,
+            pages=[{"key": key, "label": self.t(f"page.{key}")} for key in registry()],
+            language=self.state.lang,
+            scheme=self.state.theme,
+            simulated=self.service.simulated,
+            strings=self.t.section("shell"),
+            inspector=self.inspector.part,
+            bar=self.bar,
+            drawer=self._drawer(),
+            address=self.state.address(),
+            sizing_mode="stretch_both",
+        )
+        for name, target in (("page", "page"), ("language", "lang"), ("scheme", "theme")):
+            shell.param.watch(partial(self._shell_changed, target), name)
+        return shell
+
+    def _drawer(self) -> pn.Column:
+        t, state = self.t, self.state
+        projection = pmui.RadioButtonGroup(
+            label=t("drawer.projection"),
+            options={t(f"drawer.{key}"): key for key in ("robinson", "platecarree")},
+            value=state.projection,
+            size="small",
+            sizing_mode="stretch_width",
+        )
+        projection.param.watch(lambda e: state.param.update(projection=e.new), "value")
+        cells = pmui.Switch(label=t("drawer.cells"), value=state.cells)
+        cells.param.watch(lambda e: state.param.update(cells=e.new), "value")
+        stations = pmui.Switch(label=t("drawer.stations"), value=state.stations)
+        stations.param.watch(lambda e: state.param.update(stations=e.new), "value")
+        low, high = (
+            pmui.FloatInput(
+                label=t(f"drawer.{name}"), size="small", step=5, width=112, placeholder="–"
+            )
+            for name in ("low", "high")
+        )
+        spread = pmui.FloatInput(
+            label=t("drawer.spread"),
+            size="small",
+            step=1,
+            value=state.spread,
+            sizing_mode="stretch_width",
+        )
+        if state.co2 is not None:
+            low.value, high.value = state.co2
+
+        def limits(event: param.parameterized.Event) -> None:
+            if low.value is None or high.value is None:
+                return
+            if not 0 <= low.value < high.value <= 5000:
+                self.notify(t("notice.limits"))
+                return
+            state.co2 = (low.value, high.value)
+
+        def reach(event: param.parameterized.Event) -> None:
+            if event.new is None or 0 < event.new <= 1000:
+                state.spread = event.new
+            else:
+                self.notify(t("notice.limits"))
+
+        def fit(event: Any) -> None:
+            low.value = high.value = spread.value = None
+            state.param.update(co2=None, spread=None)
+
+        low.param.watch(limits, "value")
+        high.param.watch(limits, "value")
+        spread.param.watch(reach, "value")
+        automatic = pmui.Button(
+            label=t("drawer.fit"), variant="outlined", size="small", sizing_mode="stretch_width"
+        )
+        automatic.on_click(fit)
+        attrs = self.service.source.attrs
+
+        def heading(key: str) -> pmui.Typography:
+            return pmui.Typography(t(key), variant="subtitle2", margin=(12, 0, 2, 0))
+
+        return pn.Column(
+            heading("drawer.projection"),
+            projection,
+            heading("drawer.scale"),
+            pn.Row(low, high, margin=0),
+            spread,
+            automatic,
+            heading("drawer.map"),
+            cells,
+            stations,
+            heading("drawer.data"),
+            pmui.Typography(
+                "\n\n".join(str(attrs.get(key, "")) for key in ("title", "version", "licence")),
+                variant="body2",
+            ),
+            sizing_mode="stretch_width",
+            css_classes=["controls"],
+        )
+
+    # -- words --------------------------------------------------------------------------
+
+    def layer_name(self, layer: str) -> str:
+        """What a layer is called."""
+        t = self.t
+        if layer == "truth":
+            return t("map.simulated_truth" if self.service.simulated else "map.truth")
+        if layer.startswith(DIFFERENCE):
+            return t("map.difference", model=self.layer_name(layer.removeprefix(DIFFERENCE)))
+        if layer in VARIABLES:
+            return t.or_else(f"variable.{layer}", layer)
+        return t.or_else(f"model.{layer}", line(layer, self.state.theme).label)
+
+    def quantity(self, layer: str) -> str:
+        """What a colour bar measures."""
+        if layer.startswith(DIFFERENCE):
+            return self.t("map.co2_difference")
+        return self.layer_name(layer) if layer in VARIABLES else self.t("map.co2")
+
+    def region_name(self) -> str:
+        """What the chosen region is called."""
+        chosen = region(self.state.region)
+        return self.t.or_else(f"region.{chosen.key}", chosen.name_en)
+
+    def when(self, index: int) -> str:
+        """A frame's time in words."""
+        time = self.service.source.time[index].astype("datetime64[s]").item()
+        if self.state.lang == "zh":
+            return f"{time.year}年{time.month}月{time.day}日 {time:%H:%M} UTC"
+        return f"{time.day} {time:%b %Y %H:%M} UTC"
+
+    def caption(self, layer: str, index: int) -> str:
+        """Second line of a figure's title: quantity, unit, time, and that it is simulated."""
+        words = [f"{self.quantity(layer)} ({display(layer).unit})", self.when(index)]
+        if self.service.simulated:
+            words.append(self.t("map.simulated"))
+        return " · ".join(words)
+
+    # -- choices ------------------------------------------------------------------------
+
+    def choose_point(self, point: tuple[float, float] | None) -> None:
+        """Take a point of the map, or none, into the inspector."""
+        if point is not None:
+            try:
+                self.service.source.grid.cell(*point)
+            except UserError as error:
+                self.notify(str(error))
+                return
+            self.shell.inspector_open = True
+        self.state.point = point
+
+    def _go(self, frame: int) -> None:
+        if 0 <= frame < self.service.source.time.size and self.service.source.available[frame]:
+            self.state.frame = frame
+        else:
+            self._answer(self.state.frame)
+
+    def _bar_said(self, message: dict[str, Any]) -> None:
+        source = self.service.source
+        month = str(message.get("month", ""))
+        wanted = str(message.get("date", ""))
+        try:
+            if month:
+                day = source.time[self.state.frame]
+                into = day - day.astype("datetime64[M]")
+                time = np.datetime64(month, "M").astype("datetime64[s]") + into
+                near = np.datetime64(month, "M")
+                mine = source.time.astype("datetime64[M]") == near
+            else:
+                time = np.datetime64(wanted, "s")
+                mine = source.time.astype("datetime64[D]") == time.astype("datetime64[D]")
+        except ValueError:
+            return
+        there = np.flatnonzero(mine & source.available)
+        if there.size:
+            self.state.frame = int(there[np.abs(source.time[there] - time).argmin()])
+            return
+        self.bar.param.trigger("runs")
+        self._offer(str(time.astype("datetime64[M]")))
+
+    def _offer(self, month: str) -> None:
+        """Say that a month is not there, and how to get it."""
+        known = sorted(m["key"] for m in self.service.months() if m["state"] == "available")
+        text = self.t("notice.no_month", month=month, known=", ".join(known[:12]))
+        if self.service.can_make_months:
+            self.notify(text, action=f"make:{month}", label=self.t("notice.make"))
+        else:
+            self.notify(text)
+
+    # -- from the browser ---------------------------------------------------------------
+
+    def _shell_changed(self, target: str, event: param.parameterized.Event) -> None:
+        values, _ = parse(f"{target}={event.new}", self.world)
+        self.state.param.update(**values)
+
+    def _shell_said(self, message: dict[str, Any]) -> None:
+        if "dismiss" in message:
+            self._dismiss(message["dismiss"])
+        elif "went" in message:
+            self._went(str(message["went"]))
+        elif str(message.get("act", "")).startswith("make:"):
+            month = str(message["act"]).removeprefix("make:")
+            if self.service.can_make_months and any(
+                entry["key"] == month for entry in self.service.months()
+            ):
+                self.shell.notices = [
+                    n for n in self.shell.notices if n["action"] != message["act"]
+                ]
+                self.notify(self.t("notice.making", month=month), level="info")
+                self.service.make_month(month, lambda text: self.deliver(lambda: self.notify(text)))
+
+    def _went(self, query: str) -> None:
+        """Follow the browser's back and forward."""
+        values, faults = parse(query, self.world)
+        plain = ViewState(self.world)
+        target = {name: getattr(plain, name) for name in ViewState.param.values(False)}
+        target.pop("name", None)
+        self._from_address = True
+        try:
+            self.state.param.update(**(target | values))
+        finally:
+            self._from_address = False
+        for fault in faults:
+            self._tell_fault(fault)
+
+    def _played(self, event: param.parameterized.Event) -> None:
+        if not event.new:
+            self._write_address()
+            self._judge()
+            self.inspector.refresh()
+
+    # -- following the state ------------------------------------------------------------
+
+    def _changed(self, *events: param.parameterized.Event) -> None:
+        changed = {event.name for event in events}
+        if changed & {"lang"}:
+            self._write_address()
+            self.shell.reload += 1
+            return
+        with hold(self._document):
+            if "page" in changed:
+                self._open_page()
+            else:
+                self.view.update(changed)
+            if "theme" in changed:
+                self.page.dark_theme = self.state.theme == "dark"
+                self.shell.scheme = self.state.theme
+            if self.bar.frame != self.state.frame:
+                self.bar.frame = self.state.frame
+            self.shell.title = f"{self.view.title} · co2net"
+            self.inspector.update(changed)
+            if not self.bar.playing:
+                self._judge()
+                self._write_address()
+
+    def _open_page(self) -> None:
+        key = self.state.page
+        if key not in self._views:
+            self._views[key] = registry()[key].build(self)
+        self.view = self._views[key]
+        with hold(self._document):
+            self.shell.param.update(
+                page=key,
+                board=self.view.board,
+                toolbar=self.view.toolbar,
+                inspector_open=self.view.inspector_open or self.state.point is not None,
+                title=f"{self.view.title} · co2net",
+            )
+            self.view.update(set(ViewState.param.values(False)))
+        self.inspector.update(set(ViewState.param.values(False)))
+        self._judge()
+
+    def _write_address(self) -> None:
+        if not self._from_address:
+            self.shell.address = self.state.address()
+
+    def painted(self, index: int, faults: dict[str, str]) -> None:
+        """A frame is on screen."""
+        self._answer(index)
+        for layer, text in faults.items():
+            if self._told.get(layer) != text and not self.bar.playing:
+                self._told[layer] = text
+                self.notify(text)
+        self.inspector.mark(index)
+        if self.bar.playing:
+            self._judge()
+        self._show_busy()
+
+    def _answer(self, index: int) -> None:
+        self.bar.shown = [index, next(self._serial)]
+
+    def _judge(self) -> None:
+        models = self.view.judged()
+        self._show_busy()
+        self._judging.submit(
+            partial(
+                judge,
+                self.service,
+                models,
+                self.state.frame,
+                self.state.region,
+                self.state.point,
+            ),
+            self._judged,
+        )
+
+    def _judged(self, numbers: Numbers) -> None:
+        self.numbers = numbers
+        self.view.judged_now(numbers)
+        self.inspector.show_numbers(numbers)
+        self._show_busy()
+
+    def table(self, numbers: Numbers) -> str:
+        """The table of numbers in the words of this session."""
+        return table(
+            numbers, self.t, self.state.theme, self.region_name(), self.when(numbers.index)
+        )
+
+    def _months_changed(self) -> None:
+        making = [m["key"] for m in self.service.months() if m["state"] == "making"]
+        self.bar.param.update(runs=self.service.runs(), months=self.service.months())
+        done = [n for n in self.shell.notices if n["level"] == "info"]
+        if done and not making:
+            self.shell.notices = [n for n in self.shell.notices if n["level"] != "info"]
+            self.notify(self.t("notice.made"), level="info")
+
+    # -- telling ------------------------------------------------------------------------
+
+    def _show_busy(self) -> None:
+        busy = not (self.frames.idle and self._judging.idle)
+        if busy and not self.bar.playing:
+            self.shell.param.update(busy=True, busy_text=self.t("shell.computing"))
+        elif self.shell.busy:
+            self.shell.busy = False
+
+    def notify(self, text: str, level: str = "warning", action: str = "", label: str = "") -> None:
+        """Show one notice; the same text does not pile up."""
+        kept = [n for n in self.shell.notices if n["text"] != text][-2:]
+        notice = {
+            "id": next(self._ids),
+            "text": text,
+            "level": level,
+            "action": action,
+            "label": label,
+        }
+        self.shell.notices = [*kept, notice]
+
+    def _dismiss(self, number: Any) -> None:
+        self.shell.notices = [n for n in self.shell.notices if n["id"] != number]
+
+    def _tell_fault(self, fault: Fault) -> None:
+        self.notify(self.t("notice.address", name=fault.name, value=fault.value))
+
+    # -- threads ------------------------------------------------------------------------
+
+    def deliver(self, job: Callable[[], None]) -> None:
+        """Run something in the session's own thread, as one message to the browser."""
+
+        def run() -> None:
+            with hold(self._document):
+                job()
+
+        if self._document.session_context is not None:
+            self._document.add_next_tick_callback(run)
+
+    def close(self) -> None:
+        """Forget the session."""
+        self._stop_listening()
+        self._views.clear()

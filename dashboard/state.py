@@ -1,0 +1,220 @@
+"""What a view is: everything that its address holds, checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+import numpy as np
+import param
+
+from co2net.errors import UserError
+from co2net.regions import region
+from co2net.source import FieldSource, nearest_frame
+from dashboard.i18n import LANGUAGES
+from dashboard.maps.layers import DIFFERENCE, VARIABLES
+
+THEMES = ("light", "dark")
+PROJECTIONS = ("robinson", "platecarree")
+
+
+@dataclass(frozen=True)
+class World:
+    """What there is to choose from.
+
+    Parameters
+    ----------
+    source
+        The data set.
+    pages, models
+        Keys of pages and names of models, the defaults first.
+    """
+
+    source: FieldSource
+    pages: tuple[str, ...]
+    models: tuple[str, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Everything that one map can show."""
+        variables = tuple(name for name in self.source.variables if name in VARIABLES)
+        differences = tuple(DIFFERENCE + name for name in self.models)
+        return ("truth", *self.models, *differences, *variables)
+
+    def first_frame(self) -> int:
+        """Where a new visitor starts: the middle of the latest month."""
+        available = np.flatnonzero(self.source.available)
+        if available.size == 0:
+            raise UserError("the data set holds no frames; run `co2net simulate` first")
+        months = self.source.time[available].astype("datetime64[M]")
+        latest = available[months == months[-1]]
+        return int(latest[latest.size // 2])
+
+
+class ViewState(param.Parameterized):
+    """One session's view. Every parameter is part of the address."""
+
+    page = param.String()
+    frame = param.Integer()
+    show = param.String("truth")
+    a = param.String()
+    b = param.String()
+    region = param.String("global")
+    projection = param.String("robinson")
+    point = param.Tuple(None, length=2, allow_None=True)
+    lang = param.String("en")
+    theme = param.String("light")
+    co2 = param.Tuple(None, length=2, allow_None=True)
+    spread = param.Number(None, allow_None=True)
+    cells = param.Boolean(False)
+    stations = param.Boolean(True)
+
+    def __init__(self, world: World, **values: Any) -> None:
+        models = world.models or ("",)
+        defaults = {
+            "page": world.pages[0],
+            "frame": world.first_frame(),
+            "a": models[0],
+            "b": models[min(1, len(models) - 1)],
+        }
+        super().__init__(**(defaults | values))
+        self._world = world
+
+    def address(self) -> str:
+        """The query string that gives this view back, without the ``?``."""
+        world = self._world
+        words = {
+            "page": self.page,
+            "time": np.datetime_as_string(world.source.time[self.frame], unit="m"),
+        }
+        if self.show != "truth":
+            words["show"] = self.show
+        words |= {"a": self.a, "b": self.b}
+        for name in ("region", "projection", "lang", "theme"):
+            if getattr(self, name) != ViewState.param[name].default:
+                words[name] = getattr(self, name)
+        if self.point is not None:
+            words["point"] = f"{self.point[0]:.2f},{self.point[1]:.2f}"
+        if self.co2 is not None:
+            words["co2"] = f"{self.co2[0]:g},{self.co2[1]:g}"
+        if self.spread is not None:
+            words["spread"] = f"{self.spread:g}"
+        if self.cells:
+            words["cells"] = "1"
+        if not self.stations:
+            words["stations"] = "0"
+        return urlencode(words, safe=":,", quote_via=quote)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A parameter of an address that could not be used."""
+
+    name: str
+    value: str
+
+
+def parse(query: str, world: World) -> tuple[dict[str, Any], list[Fault]]:
+    """Read an address. Whatever cannot be used is left at its default and reported.
+
+    Parameters
+    ----------
+    query
+        Query string, with or without ``?``. Anything may stand in it.
+
+    Returns
+    -------
+    values
+        For `ViewState`.
+    faults
+        What was not understood, shortened, for a notice.
+    """
+    try:
+        words = dict(parse_qsl(query.lstrip("?")[:4000], max_num_fields=50))
+    except ValueError:
+        return {}, [Fault("address", query[:60])]
+    values: dict[str, Any] = {}
+    faults = []
+    for name, word in words.items():
+        reader = _READERS.get(name)
+        if reader is None:
+            continue
+        try:
+            target, value = reader(word, world)
+        except (UserError, ValueError, OverflowError):
+            faults.append(Fault(name, word[:60]))
+        else:
+            values[target] = value
+    return values, faults
+
+
+def _choice(target: str, choices: Sequence[str], word: str) -> tuple[str, str]:
+    if word not in choices:
+        raise ValueError(word)
+    return target, word
+
+
+def _numbers(word: str, count: int) -> tuple[float, ...]:
+    numbers = tuple(float(part) for part in word.split(","))
+    if len(numbers) != count or not np.all(np.isfinite(numbers)):
+        raise ValueError(word)
+    return numbers
+
+
+def _read_time(word: str, world: World) -> tuple[str, int]:
+    if len(word) > 30:
+        raise ValueError(word)
+    wanted = np.datetime64(word.removesuffix("Z"), "s")
+    if np.isnat(wanted):
+        raise ValueError(word)
+    found = nearest_frame(world.source, wanted)
+    # A day beyond what there is counts as a fault; the hours of a day do not.
+    if abs(world.source.time[found] - wanted) > np.timedelta64(1, "D"):
+        raise ValueError(word)
+    return "frame", found
+
+
+def _read_point(word: str, world: World) -> tuple[str, tuple[float, float]]:
+    lat, lon = _numbers(word, 2)
+    if abs(lat) > 90 or abs(lon) > 360:
+        raise ValueError(word)
+    world.source.grid.cell(lat, lon)
+    return "point", (lat, (lon + 180.0) % 360.0 - 180.0)
+
+
+def _read_limits(word: str, world: World) -> tuple[str, tuple[float, float]]:
+    low, high = _numbers(word, 2)
+    if not 0 <= low < high <= 5000:
+        raise ValueError(word)
+    return "co2", (low, high)
+
+
+def _read_spread(word: str, world: World) -> tuple[str, float]:
+    (spread,) = _numbers(word, 1)
+    if not 0 < spread <= 1000:
+        raise ValueError(word)
+    return "spread", spread
+
+
+def _read_flag(target: str, word: str) -> tuple[str, bool]:
+    return target, _choice(target, ("0", "1"), word)[1] == "1"
+
+
+_READERS: dict[str, Any] = {
+    "page": lambda word, world: _choice("page", world.pages, word),
+    "time": _read_time,
+    "show": lambda word, world: _choice("show", world.layers, word),
+    "a": lambda word, world: _choice("a", world.models, word),
+    "b": lambda word, world: _choice("b", world.models, word),
+    "region": lambda word, world: ("region", region(word).key),
+    "projection": lambda word, world: _choice("projection", PROJECTIONS, word),
+    "point": _read_point,
+    "lang": lambda word, world: _choice("lang", tuple(LANGUAGES), word),
+    "theme": lambda word, world: _choice("theme", THEMES, word),
+    "co2": _read_limits,
+    "spread": _read_spread,
+    "cells": lambda word, world: _read_flag("cells", word),
+    "stations": lambda word, world: _read_flag("stations", word),
+}

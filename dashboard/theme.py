@@ -1,0 +1,185 @@
+"""The look: colours of both themes, of models and of maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ACCENT = {"light": "#0b6bcb", "dark": "#6cb2ff"}
+
+TOKENS: dict[str, dict[str, str]] = {
+    "light": {
+        "canvas": "#eef1f4",
+        "surface": "#ffffff",
+        "raised": "#f6f8fa",
+        "line": "#d5dbe1",
+        "text": "#17202a",
+        "muted": "#52606d",
+        "accent": ACCENT["light"],
+        "on-accent": "#ffffff",
+        "accent-soft": "#dcebfb",
+        "good": "#0a6e3f",
+        "warn": "#8a4b00",
+        "warn-soft": "#fff1dc",
+        "sea": "#e3e8ee",
+        "coast": "#1b2530",
+        "graticule": "#17202a",
+        "truth": "#000000",
+    },
+    "dark": {
+        "canvas": "#0d1217",
+        "surface": "#151c23",
+        "raised": "#1c252e",
+        "line": "#303c48",
+        "text": "#e8edf2",
+        "muted": "#a3b1bf",
+        "accent": ACCENT["dark"],
+        "on-accent": "#08131f",
+        "accent-soft": "#1b3350",
+        "good": "#5fd39a",
+        "warn": "#ffc46b",
+        "warn-soft": "#3a2a10",
+        "sea": "#1c252e",
+        "coast": "#10161c",
+        "graticule": "#10161c",
+        "truth": "#ffffff",
+    },
+}
+"""Colours by theme and role. Text on its surface keeps a contrast of 4.5 or more (a test)."""
+
+# Ten samples each of the colour maps batlow and vik by F. Crameri (MIT licence,
+# doi:10.5281/zenodo.1243862): perceptually even and readable to the colour-blind.
+_BATLOW = "011959 103F60 1C5460 3C6D56 687B3E 9D892B D29343 F8A17B FDB7BC FACCFA"
+_VIK = "001261 033E7D 1E6F9D 71A8C4 C9DDE7 EACEBD D39774 BE6533 8B2706 590008"
+
+
+@cache
+def palette(kind: str, size: int = 256) -> tuple[str, ...]:
+    """Colours from low to high as ``#rrggbb``.
+
+    Parameters
+    ----------
+    kind : {'sequential', 'diverging'}
+        For values, or for differences about zero.
+    """
+    samples = {"sequential": _BATLOW, "diverging": _VIK}[kind].split()
+    rgb = np.array([[int(s[k : k + 2], 16) for k in (0, 2, 4)] for s in samples]) / 255
+    lab = _to_oklab(rgb)
+    at = np.linspace(0, len(samples) - 1, size)
+    even = np.column_stack([np.interp(at, np.arange(len(samples)), c) for c in lab.T])
+    levels = np.clip(np.round(_from_oklab(even) * 255), 0, 255).astype(int)
+    return tuple("#{:02x}{:02x}{:02x}".format(*level) for level in levels)
+
+
+# Oklab: B. Ottosson (2020), https://bottosson.github.io/posts/oklab
+_M1 = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_M2 = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def _to_oklab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ _M1.T) @ _M2.T
+
+
+def _from_oklab(lab: NDArray[np.float64]) -> NDArray[np.float64]:
+    linear = (lab @ np.linalg.inv(_M2).T) ** 3 @ np.linalg.inv(_M1).T
+    linear = np.clip(linear, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def lightness(colour: str) -> float:
+    """Oklab lightness (0..1) of ``#rrggbb``."""
+    rgb = np.array([[int(colour[k : k + 2], 16) for k in (1, 3, 5)]]) / 255
+    return float(_to_oklab(rgb)[0, 0])
+
+
+def contrast(first: str, second: str) -> float:
+    """WCAG 2 contrast ratio of two colours ``#rrggbb``."""
+
+    def luminance(colour: str) -> float:
+        rgb = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a model is written and drawn: a fixed colour, and a dash as the second cue."""
+
+    label: str
+    colour: str
+    dash: tuple[int, ...]
+
+
+# Colours after Okabe and Ito (2008), https://jfly.uni-koeln.de/color
+_LINES = {
+    "co2net": Line("CO2-Net", "#0072B2", ()),
+    "co2net-plus": Line("CO2-Net+", "#D53E8F", (10, 3)),
+    "vit": Line("ViT", "#E69F00", (6, 3)),
+    "swinlstm": Line("SwinLSTM", "#009E73", (8, 3, 2, 3)),
+    "cyclegan": Line("CycleGAN", "#CC79A7", (3, 3)),
+    "senseiver": Line("Senseiver", "#D55E00", (9, 4, 3, 4, 3, 4)),
+    "interpolation": Line("Optimal interpolation", "#56B4E9", (2, 2)),
+    "climatology": Line("Climatology", "#8a8f98", (1, 3)),
+}
+_SPARE = ("#B07AA1", "#76B7B2", "#9C755F", "#B8860B")
+
+
+def line(name: str, theme: str) -> Line:
+    """Colour and dash of a model or of the truth; any other name gets one that stays its own."""
+    if name == "truth":
+        return Line("truth", TOKENS[theme]["truth"], ())
+    spare = _SPARE[sum(name.encode()) % len(_SPARE)]
+    return _LINES.get(name, Line(name, spare, (4, 2, 1, 2)))
+
+
+def css_variables() -> str:
+    """``--c-*`` variables of both themes, switched by a class on the shell."""
+
+    def block(theme: str) -> str:
+        return "".join(f"--c-{role}:{colour};" for role, colour in TOKENS[theme].items())
+
+    return (
+        f".app{{{block('light')}color-scheme:light}}.app.dark{{{block('dark')}color-scheme:dark}}"
+    )
+
+
+def material_theme() -> dict[str, Any]:
+    """Settings of the Material widgets in both themes."""
+    fonts = (
+        "Inter,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK SC','PingFang SC',"
+        "'Microsoft YaHei',sans-serif"
+    )
+
+    def scheme(name: str) -> dict[str, Any]:
+        token = TOKENS[name]
+        return {
+            "palette": {
+                "primary": {"main": token["accent"]},
+                "background": {"default": token["canvas"], "paper": token["surface"]},
+                "text": {"primary": token["text"], "secondary": token["muted"]},
+            },
+            "typography": {"fontFamily": fonts, "fontSize": 13},
+            "shape": {"borderRadius": 8},
+        }
+
+    return {"light": scheme("light"), "dark": scheme("dark")}
