@@ -59,6 +59,11 @@ def source_digest(source: FieldSource) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
+def window_length(model: Reconstructor) -> int:
+    """Frames from the first to the last that a model reads for one field."""
+    return (model.frames - 1) * getattr(model, "interval", 1) + 1
+
+
 class Engine:
     """Fields by name and time, for the page, for scripts and for bulk reconstruction.
 
@@ -272,7 +277,7 @@ class Engine:
         available = self._available(fresh)
         if self._is_source(what):
             return available
-        length = self.model(what).frames
+        length = window_length(self.model(what))
         run = np.concatenate([[0], np.cumsum(available)])
         whole = np.zeros(available.size, dtype=bool)
         whole[length - 1 :] = run[length:] - run[:-length] == length
@@ -298,7 +303,7 @@ class Engine:
             after = after[after > first]
             hint = f"; from {self.source.time[after[0]]} on there are" if after.size else ""
             raise UserError(
-                f"{what} reads {self.model(what).frames} frames without a gap, and up to "
+                f"{what} reads {window_length(self.model(what))} frames without a gap, and up to "
                 f"{self.source.time[first]} there are fewer{hint}"
             )
         return index

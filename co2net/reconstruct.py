@@ -13,6 +13,7 @@ learned one grid and one step, and this invents no detail; the output's attribut
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -282,3 +283,6 @@ def _create(
             dimension_names=("block",),
         )
         done.attrs.update({"long_name": "days that are written", "frames": block})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # consolidation is not yet in the Zarr 3 text
+            zarr.consolidate_metadata(str(draft))
