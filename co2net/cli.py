@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from co2net.assets import data_path
 from co2net.errors import UserError
@@ -311,6 +313,101 @@ def list_models(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def train(
+    model: Annotated[str, typer.Option("--model", help="Network of the registry.")] = "co2net-plus",
+    preset: Annotated[str, typer.Option("--preset", help="Size: XS, S, B or L.")] = "S",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Store or archive. Default: the 21 years in data/archive."),
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Folder of the run.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Budget in steps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Budget in epochs.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --run from its last checkpoint.")
+    ] = False,
+    target: Annotated[
+        str | None, typer.Option(help="absolute, anomaly or residual; default the model's own.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="Option of the network, NAME=VALUE; may be repeated."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Years: carbontracker or cmip6.")] = "carbontracker",
+    frames: Annotated[int, typer.Option(help="Frames of a window.")] = 8,
+    batch: Annotated[int, typer.Option(help="Windows a step.")] = 8,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    wind_loss: Annotated[float, typer.Option(help="Weight of the wind loss.")] = 0.2,
+    precision: Annotated[str, typer.Option(help="bf16 or fp32.")] = "bf16",
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 250,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 250,
+    patience: Annotated[int, typer.Option(help="Validations without gain; 0: never stop.")] = 0,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network into a run folder; --resume goes on to the same end, bit for bit.
+
+    Under `torchrun` every process takes its share of the batch.
+
+    Example: co2net train --model co2net --preset S --steps 5000 --run runs/first
+    """
+    from co2net import training
+
+    if data is None and not data_path("archive", "meta.json").is_file():
+        raise UserError(
+            "training needs the 21 years of the embedded world; make them with "
+            "`co2net simulate --archive data/archive` (minutes, 1.4 GB), or give --data"
+        )
+    source = open_data(data or data_path("archive"))
+    if resume:
+        if run is None:
+            raise UserError("--resume needs --run, the folder to go on with")
+        with progress_bar(run.name) as progress:
+            result = training.resume(source, run, progress)
+    else:
+        budget = {"steps": steps, "epochs": epochs, "minutes": minutes}
+        if not any(budget.values()):
+            budget["epochs"] = 1
+        config = training.TrainConfig.from_dict(
+            {
+                **budget,
+                "model": model,
+                "preset": preset,
+                "target": target,
+                "options": dict(_option(text) for text in option or []),
+                "split": split,
+                "frames": frames,
+                "batch": batch,
+                "rate": rate,
+                "wind_loss": wind_loss,
+                "precision": precision,
+                "validate_every": validate_every,
+                "checkpoint_every": checkpoint_every,
+                "patience": patience,
+                "seed": seed,
+            }
+        )
+        run = run or Path("runs") / f"{model}-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
+        with progress_bar(f"{model} {preset}") as progress:
+            result = training.train(config, source, run, progress)
+    row = {"run": str(run), **asdict(result)}
+    _print(row, as_json, lambda: _table("Training", ["", ""], [[k, v] for k, v in row.items()]))
+    raise typer.Exit(0 if result.finished else 130)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value as JSON where it is some, else as text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"option '{text[:60]}': write NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+@app.command()
 def reconstruct(
     model: Annotated[str, typer.Option("--model", help="Name, or a run or checkpoint folder.")],
     start: Annotated[str, typer.Option("--start", help="First day, ISO.")],
@@ -327,7 +424,7 @@ def reconstruct(
     Example: co2net reconstruct --model co2net-plus --start 2020-06-01 --end 2020-06-30
     --out june.zarr
     """
-    from co2net.inference import reconstruct as run
+    from co2net.reconstruct import reconstruct as run
 
     source = open_data(data)
     first, last = str(parse_day(start)), str(parse_day(end))
@@ -358,9 +455,17 @@ def dashboard(
 
 
 def main() -> None:
-    """Run the command line: 2 for bad input, one line."""
+    """Run the command line: one line and exit status 2 for bad input and unusable files."""
     try:
         app()
     except UserError as error:
-        _err.print(f"[red]error:[/red] {error}", markup=True, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}; give a path that can be used")
+
+
+def _fail(line: str) -> NoReturn:
+    _err.print(f"[red]error:[/red] {escape(line)}", highlight=False, soft_wrap=True)
+    sys.exit(2)

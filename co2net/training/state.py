@@ -95,8 +95,9 @@ def load_state(
         raise UserError(f"{path} does not fit this network: {error}") from None
     for name, parameter in network.named_parameters():
         if name in moments:
+            # the fused step walks storage: moments need the strides of their parameter
             optimizer.state[parameter] = {
-                kind: value if kind == "step" else value.to(parameter.device)
+                kind: value if kind == "step" else torch.empty_like(parameter.detach()).copy_(value)
                 for kind, value in moments[name].items()
             }
     return progressed

@@ -60,6 +60,7 @@ LEVELS = [  # a module may import those of its own line and of the lines above
     {"models"},
     {"training"},
     {"inference"},
+    {"reconstruct"},
     {"evaluation"},
     {"bench", "jobs"},
     {"cli"},

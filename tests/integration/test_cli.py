@@ -1,0 +1,173 @@
+"""The command line as a person meets it: real processes, real files, one line for bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from co2net.grid import LatLonGrid
+from co2net.schema import create_store, write_frames
+from tests.synthetic import SyntheticSource
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-c", "from co2net.cli import main; main()", *map(str, words)]
+
+
+def co2net(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three months about the turn of a validation year into a training year."""
+    world = SyntheticSource(LatLonGrid.regular(18, 24), "2001-12-01", "2002-02-28", sites=12)
+    path = tmp_path_factory.mktemp("store") / "world.zarr"
+    create_store(path, world.grid, world.time, world.stations, world.attrs)
+    index = np.arange(world.time.size)
+    names = ["co2", *world.variables]
+    fields = dict(zip(names, world.read(names, index), strict=True))
+    fields["surface_altitude"] = fields["surface_altitude"][0]
+    write_frames(path, 0, fields, world.observations(index))
+    return path
+
+
+def test_help_of_every_command_has_an_example():
+    from typer.main import get_command
+
+    from co2net.cli import app
+
+    def walk(group, words):
+        for name, found in group.commands.items():
+            if hasattr(found, "commands"):
+                walk(found, [*words, name])
+            else:
+                assert "Example: co2net " + " ".join([*words, name]) in found.help, name
+
+    walk(get_command(app), [])
+
+
+def test_data_commands_describe_a_store(store):
+    done = co2net("data", "info", store, "--json")
+    row = json.loads(done.stdout)
+    assert row["simulated"] is True
+    assert row["months"] == ["2001-12", "2002-01", "2002-02"]
+    assert row["stations"] == 12
+    verified = co2net("data", "verify", store)
+    assert (verified.returncode, "sound" in verified.stdout) == (0, True)
+
+
+def test_verify_fails_on_a_store_without_frames(tmp_path):
+    world = SyntheticSource(LatLonGrid.regular(6, 8), "2001-12-01", "2001-12-03", sites=3)
+    create_store(tmp_path / "w.zarr", world.grid, world.time, world.stations, world.attrs)
+    done = co2net("data", "verify", tmp_path / "w.zarr", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["faults"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["data", "info", "/no/such.zarr"], "no store at /no/such.zarr"),
+        (["simulate", "--start", "2020-13-01", "--end", "2020-01-01"], "is no day"),
+        (["simulate", "--start", "2020-02-01"], "both --start and --end"),
+        (["simulate", "--start", "1999-01-01", "--end", "1999-01-02"], "2000-2020"),
+        (["train", "--data", "STORE", "--model", "resnet", "--steps", "1"], "'resnet' is unknown"),
+        (["train", "--data", "STORE", "--preset", "XXL", "--steps", "1"], "'XXL' is unknown"),
+        (["train", "--data", "STORE", "--resume"], "--resume needs --run"),
+        (["train", "--data", "STORE", "--steps", "1", "--epochs", "1"], "one budget"),
+        (["train", "--data", "STORE", "--steps", "1", "--run", "/proc/x"], "/proc/x"),
+        (
+            "reconstruct --model none --start 2002-01-05 --end 2002-01-06 --data STORE --out OUT".split(),
+            "none",
+        ),
+        (
+            "reconstruct --model truth --start 2015-01-05 --end 2015-01-06 --data STORE --out OUT".split(),
+            "2015",
+        ),
+        (
+            "reconstruct --model truth --start 2002-01-05 --end 2002-01-06 --data STORE --out /proc/x".split(),
+            "/proc/x",
+        ),
+        (
+            "reconstruct --model co2net-plus --start 2002-01-05 --end 2002-01-06 --data STORE --out OUT".split(),
+            "90 x 120",
+        ),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_2(words, says, store, tmp_path):
+    names = {"STORE": str(store), "OUT": str(tmp_path / "out.zarr")}
+    done = co2net(*(names.get(word, word) for word in words))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip().count("\n") == 0, done.stderr
+    assert done.stderr.startswith("error:")
+    assert says in done.stderr
+
+
+def test_reconstruct_of_the_truth_is_the_truth_and_cf(store, tmp_path):
+    import xarray as xr
+
+    out = tmp_path / "truth.zarr"
+    done = co2net(
+        *f"reconstruct --model truth --start 2002-01-05 --end 2002-01-06 --data {store}".split(),
+        "--out",
+        out,
+    )
+    assert done.returncode == 0, done.stderr
+    data = xr.open_zarr(out)
+    assert data.co2.dims == ("time", "lat", "lon")
+    assert data.co2.attrs["units"] == "umol mol-1"
+    assert data.sizes["time"] == 16
+    truth = xr.open_zarr(store).co2.sel(time=data.time)
+    np.testing.assert_allclose(data.co2, truth, atol=0.01)
+
+
+def train(store: Path, run: Path, *more: str) -> list[str]:
+    words = "train --model co2net --preset XS --target absolute --steps 50 --batch 2 --seed 3"
+    words += " --validate-every 25 --checkpoint-every 5 --option patch=[6,6]"
+    return command(*words.split(), "--data", store, "--run", run, *more)
+
+
+def test_a_killed_training_resumes_to_the_same_weights(store, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(train(store, whole), check=True, env=ENVIRONMENT, capture_output=True)
+    process = subprocess.Popen(train(store, broken), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and _step(broken) < 25:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 25 <= _step(broken) < 50, "killed too early or too late to mean anything"
+    subprocess.run(
+        train(store, broken, "--resume"), check=True, env=ENVIRONMENT, capture_output=True
+    )
+    first, second = (load_file(run / "model.safetensors") for run in (whole, broken))
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
+
+
+def _step(run: Path) -> int:
+    """Last logged step of a run; 0 before there is one."""
+    try:
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    return json.loads(lines[-1])["step"] if lines else 0
