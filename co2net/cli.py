@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from co2net.assets import data_path
+from co2net.assets import atomic_path, data_path
 from co2net.errors import UserError
 
 if TYPE_CHECKING:
@@ -305,11 +305,49 @@ def list_models(as_json: JsonOption = False) -> None:
     """
     from co2net import models
 
-    rows = models.registry_table()
-    columns = ["name", "preset", "parameters", "trained", "reference"]
-    _print(
-        rows, as_json, lambda: _table("Models", columns, [[r[c] for c in columns] for r in rows])
-    )
+    trained = set(models.available())
+    rows = []
+    for name in models.names():
+        family = models.info(name)
+        rows.append(
+            {
+                "name": name,
+                "parameters": models.parameter_counts(name),
+                "target": family.target,
+                "trained": name in trained,
+                "description": family.description,
+                "reference": family.reference,
+            }
+        )
+    for name in sorted(trained - set(models.names())):
+        known = models.load(name).info
+        rows.append(
+            {
+                "name": name,
+                "parameters": {},
+                "target": "",
+                "trained": True,
+                "description": known.description,
+                "reference": known.reference,
+            }
+        )
+
+    def table() -> None:
+        cells = [
+            [
+                row["name"],
+                "  ".join(
+                    f"{size} {count / 1e6:.1f} M" for size, count in row["parameters"].items()
+                ),
+                row["target"],
+                "yes" if row["trained"] else "",
+                row["reference"],
+            ]
+            for row in rows
+        ]
+        _table("Models", ["name", "presets, parameters", "target", "trained", "reference"], cells)
+
+    _print(rows, as_json, table)
 
 
 @app.command()
@@ -431,6 +469,80 @@ def reconstruct(
     with progress_bar(model) as progress:
         run(model, source, first, last, out, resolution=resolution, freq=freq, progress=progress)
     print(out)
+
+
+@app.command()
+def evaluate(
+    models: Annotated[
+        str | None,
+        typer.Option("--models", help="Names or folders, with commas. Default: all there are."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Store or archive. Default: data/archive, else the store."),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="test, validation or train: years of the paper's split.")
+    ] = "test",
+    periods: Annotated[
+        str | None,
+        typer.Option("--periods", help="Instead: years, months or days, with commas."),
+    ] = None,
+    regions: Annotated[
+        str, typer.Option("--regions", help="Regions, with commas.")
+    ] = "global,ocean,eurasia",
+    every: Annotated[int, typer.Option("--every", help="Score every n-th frame.", min=1)] = 9,
+    out: Annotated[Path, typer.Option("--out", help="Folder of results.")] = Path("results"),
+    as_json: JsonOption = False,
+) -> None:
+    """Score models on years and regions: CSV, JSON provenance and a Markdown table.
+
+    Interrupted and run again, it goes on where it stopped.
+
+    Example: co2net evaluate --models co2net-plus,interpolation --split test --out results
+    """
+    from co2net import models as registry
+    from co2net.background import Background, default_background_path
+    from co2net.evaluation import report
+    from co2net.windows import split as split_of
+
+    years = split_of("carbontracker")
+    roles = {year: part for part in ("train", "validation", "test") for year in years.years(part)}
+    if split not in roles.values():
+        raise UserError(f"split '{split[:40]}': choose test, validation or train")
+    wanted = (
+        periods.split(",") if periods else [str(y) for y, part in roles.items() if part == split]
+    )
+    archive = data_path("archive")
+    if data is None and (archive / "meta.json").is_file():
+        data = archive
+    source = open_data(data)
+    loaded = [
+        registry.load(name) for name in (models.split(",") if models else registry.available())
+    ]
+    if not loaded:
+        raise UserError("no trained model is there; give --models, names or folders of runs")
+    path = default_background_path()
+    with progress_bar("evaluate") as progress:
+        rows = report.evaluate(
+            source,
+            loaded,
+            [report.Period(name, _role(name, roles), every) for name in wanted],
+            out / "scores.csv",
+            background=Background.load(path) if path.is_dir() else None,
+            regions=regions.split(","),
+            progress=progress,
+        )
+    text = report.markdown(rows, report.read_about(out / "scores.csv"), regions.split(","))
+    with atomic_path(out / "scores.md") as draft:
+        draft.write_text(text, encoding="utf-8")
+    _print([asdict(row) for row in rows], as_json, lambda: print(text))
+
+
+def _role(period: str, roles: dict[int, str]) -> str:
+    """What a period's year was to the models."""
+    year = period[:4]
+    return roles.get(int(year), "outside the split") if year.isdigit() else "outside the split"
 
 
 @app.command()

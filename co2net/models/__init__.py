@@ -2,7 +2,7 @@
 
 from co2net.models.base import Layout, ModelInfo, Network, Reconstruction, Reconstructor
 from co2net.models.checkpoint import available, load, ship
-from co2net.models.registry import PRESETS, create, info, names
+from co2net.models.registry import PRESETS, create, info, names, parameter_counts
 
 __all__ = [
     "PRESETS",
@@ -16,5 +16,6 @@ __all__ = [
     "info",
     "load",
     "names",
+    "parameter_counts",
     "ship",
 ]

@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
+import torch
+
 from co2net.errors import UserError
+from co2net.grid import LatLonGrid
 from co2net.models import co2net, co2net_plus, vit
 from co2net.models.base import Layout, Network
+from co2net.models.layers import parameter_count
+from co2net.schema import AUXILIARY
+from co2net.windows import channel_names
 
 PRESETS = ("XS", "S", "B", "L")
 """Sizes; XS trains on a laptop's processor."""
@@ -125,3 +131,14 @@ def create(name: str, preset: str, layout: Layout, **options: Any) -> Network:
             f"{name} has no option {', '.join(sorted(strange))}; it has {', '.join(family.options)}"
         )
     return family.network(layout, preset=preset, **options)
+
+
+def parameter_counts(name: str) -> dict[str, int]:
+    """Preset -> trained values, for CarbonTracker's grid, all variables and 8 frames.
+
+    Nothing is allocated: the networks are laid out on PyTorch's ``meta`` device.
+    """
+    channels = channel_names(AUXILIARY, info(name).target)
+    layout = Layout(LatLonGrid.ct(), channels, frames=8)
+    with torch.device("meta"):
+        return {preset: parameter_count(create(name, preset, layout)) for preset in PRESETS}
