@@ -1,9 +1,9 @@
 """The engine: any field of any model at any time, computed once and kept.
 
-A request for one frame computes the block of neighbouring frames that it lies in, so that
-playing forward is fast. Blocks are kept in memory, within a bound in bytes, and on disk, where
-their place is named after the digests of the model and of the data: nothing stale is ever found,
-and engines in several processes share what they have computed.
+A request for one frame computes the block of neighbouring frames that it lies in, where the
+model is quick enough, so that playing forward is fast. Blocks are kept in memory, within a bound
+in bytes, and on disk, where their place is named after the digests of the model and of the data:
+nothing stale is ever found, and engines in several processes share what they have computed.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ TRUTH = "truth"
 
 MODEL_BLOCK = 8
 """Frames of a model that are computed together: a day of three-hourly ones."""
+BLOCK_SECONDS = 0.6
+"""A block that would take longer is filled by need, so that the first answer comes soon."""
 SOURCE_BLOCK = 40
 """Frames of the data set that are read together; three of them fill a store's chunk."""
 
@@ -96,6 +98,7 @@ class Engine:
         self._lock = RLock()
         self._busy: dict[tuple[str, int], tuple[Lock, int]] = {}
         self._computing: dict[str, Lock] = {}
+        self._seconds: dict[str, float] = {}
         self._disk: dict[str, Any] = {}
         self._models: dict[str, Reconstructor | str | Path] = {}
         self._stamps: dict[str, Any] = {}
@@ -322,65 +325,68 @@ class Engine:
         blocks = np.unique(numbers)
         for done, block in enumerate(blocks):
             rows = np.flatnonzero(numbers == block)
-            yield rows, self._block(what, int(block), size)[index[rows] - block * size]
+            inside = index[rows] - block * size
+            yield rows, self._block(what, int(block), size, inside)[inside]
             if progress is not None:
                 progress((done + 1) / blocks.size, what)
 
-    def _block(self, what: str, block: int, size: int) -> Float:
-        """(size, H, W): a block, from memory, from disk, or computed; NaN where impossible."""
+    def _block(self, what: str, block: int, size: int, need: Index) -> Float:
+        """(size, H, W): a block with at least the frames ``need``; NaN where not computed."""
         source = self._is_source(what)
         key = (what if source else self.model(what).info.digest, block)
         found = self._memory.get(key)
-        if found is not None and self._is_whole(what, block, found):
+        if found is not None and _holds(found, need):
             return found
         with self._alone(key):
             found = self._memory.get(key)
-            if found is not None and self._is_whole(what, block, found):
+            if found is not None and _holds(found, need):
                 return found
-            found = self._read(what, block, size) if source else self._compute(what, block)
+            if source:
+                found = self._read(what, block, size)
+            else:
+                found = self._compute(what, block, need, found)
             found.setflags(write=False)
             self._memory.put(key, found)
             return found
 
-    def _is_whole(self, what: str, block: int, fields: Float) -> bool:
-        """Whether a block holds every frame that can be had by now."""
-        there = np.isfinite(fields[:, 0, 0])
-        if there.all():
-            return True
-        start = block * len(fields)
-        possible = self._possible(what)[start : start + len(fields)]
-        return not np.any(possible & ~there[: possible.size])
-
-    def _read(self, name: str, block: int, size: int) -> Float:
-        index = block * size + np.flatnonzero(self._available()[block * size : (block + 1) * size])
+    def _read(self, what: str, block: int, size: int) -> Float:
+        """A block of the data set; NaN where it holds nothing."""
+        inside = np.flatnonzero(self._available()[block * size : (block + 1) * size])
         out = np.full((size, *self.grid.shape), np.nan, dtype=np.float32)
-        if index.size:
-            out[index - block * size] = self.source.read(["co2" if name == TRUTH else name], index)[
-                0
-            ]
+        if inside.size:
+            name = "co2" if what == TRUTH else what
+            out[inside] = self.source.read([name], block * size + inside)[0]
         return out
 
-    def _compute(self, what: str, block: int) -> Float:
-        """Those frames of a block that are not on disk yet."""
+    def _compute(self, what: str, block: int, need: Index, found: Float | None) -> Float:
+        """A block of a model: what is known of it, what is needed, and what is quick to add."""
         model = self.model(what)
         start = block * MODEL_BLOCK
+        span = slice(start, min(start + MODEL_BLOCK, self.source.time.size))
         array = self._array(model)
         out = np.full((MODEL_BLOCK, *self.grid.shape), np.nan, dtype=np.float32)
-        if array is not None:
-            stored = array[start : start + MODEL_BLOCK]
-            out[: stored.shape[0]] = stored
-        possible = self._possible(what)[start : start + MODEL_BLOCK]
-        wanted = start + np.flatnonzero(possible & ~np.isfinite(out[: possible.size, 0, 0]))
+        if found is not None:
+            out[:] = found
+        elif array is not None:
+            out[: span.stop - start] = array[span]
+        lacking = self._possible(what)[span] & ~np.isfinite(out[: span.stop - start, 0, 0])
+        wanted = np.flatnonzero(lacking)
+        if wanted.size * self._seconds.get(what, np.inf) > BLOCK_SECONDS:
+            wanted = np.intersect1d(wanted, need)
         if wanted.size:
             with self._lock:
                 turn = self._computing.setdefault(what, Lock())
             with turn:
-                fields = model.reconstruct(self._shared, wanted)
+                begun = monotonic()
+                fields = model.reconstruct(self._shared, start + wanted)
+                self._seconds[what] = (monotonic() - begun) / wanted.size
             if not np.isfinite(fields).all():
-                raise UserError(f"{what} gave no finite field at {self.source.time[wanted[0]]}")
-            out[wanted - start] = np.round(fields * _PRECISION) / _PRECISION
+                raise UserError(
+                    f"{what} gave no finite field at {self.source.time[span][wanted[0]]}"
+                )
+            out[wanted] = np.round(fields * _PRECISION) / _PRECISION
             if array is not None:
-                array[start : start + MODEL_BLOCK] = out[: array.shape[0] - start]
+                array[span] = out[: span.stop - start]
         return out
 
     @contextmanager
@@ -424,6 +430,10 @@ class Engine:
                     self._cache / f"{model.info.name}-{digest}", self.source, model.info
                 )
             return self._disk[digest]
+
+
+def _holds(block: Float, need: Index) -> bool:
+    return bool(np.isfinite(block[need, 0, 0]).all())
 
 
 class _Memory:

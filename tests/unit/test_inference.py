@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid, bilinear
-from co2net.inference import MODEL_BLOCK, Engine
+from co2net.inference import BLOCK_SECONDS, MODEL_BLOCK, Engine
 from co2net.models.base import ModelInfo
 from co2net.reconstruct import reconstruct
 from co2net.schema import create_store, open_store, write_frames
@@ -66,10 +66,22 @@ def test_fields_are_those_of_the_model_in_the_order_of_the_request(source: Synth
 def test_one_frame_computes_its_day_and_the_day_is_then_free(source: SyntheticSource) -> None:
     fake = Fake()
     engine = Engine(source, [fake])
+    engine.field("fake", source.time[10])  # how quick it is, is not known before
+    assert fake.asked == [10]
     engine.field("fake", source.time[20])
-    assert fake.asked == list(range(16, 24))
+    assert fake.asked == [10, *range(16, 24)]
     engine.fields("fake", source.time[16:24])
-    assert len(fake.asked) == MODEL_BLOCK
+    assert len(fake.asked) == 1 + MODEL_BLOCK
+
+
+def test_a_slow_model_is_asked_for_what_is_needed_only(source: SyntheticSource) -> None:
+    fake = Fake(wait=BLOCK_SECONDS / 4)
+    engine = Engine(source, [fake])
+    for frame in (20, 22, 20, 22):
+        expected = source.read(["co2"], np.array([frame]))[0, 0] + 1
+        found = engine.field("fake", source.time[frame])
+        np.testing.assert_allclose(found, expected, atol=1 / 256)
+    assert fake.asked == [20, 22]
 
 
 def test_fields_survive_a_restart_on_disk(source: SyntheticSource, tmp_path: Path) -> None:
@@ -109,9 +121,9 @@ def test_memory_stays_within_its_bound(source: SyntheticSource) -> None:
     fake = Fake()
     engine = Engine(source, [fake], memory_mb=3 * block / 2**20)
     for start in (8, 16, 8, 24, 32, 8):  # what is used stays, what is not goes
-        engine.field("fake", source.time[start])
+        engine.fields("fake", source.time[start : start + 8])
     assert fake.asked.count(8) == 1
-    engine.field("fake", source.time[16])
+    engine.fields("fake", source.time[16:24])
     assert fake.asked.count(16) == 2
 
 
