@@ -36,6 +36,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 from numpy.typing import ArrayLike, NDArray
 
 from co2net.assets import atomic_path, data_path, provenance
@@ -167,11 +168,10 @@ class Background:
 
         span = times[[0, -1]]
         trend = _fit_trend(times, mean, span)
-        moments -= (design.T @ np.polynomial.polynomial.polyval(_scaled(times, span), trend))[
-            :, None
-        ]
-        coefficients = _solve_climatology(design, moments)
-        coefficients, rank_loss = _compress(coefficients, weights, CLIMATOLOGY_RANK, seed)
+        moments -= (design.T @ polyval(_scaled(times, span), trend))[:, None]
+        (patterns, loadings), rank_loss = _compress(
+            _solve_climatology(design, moments), weights, CLIMATOLOGY_RANK
+        )
         trend[0] += base
 
         row, column = source.stations.cells(source.grid)
@@ -183,10 +183,9 @@ class Background:
         season, share = _season(times)
         season = (season + (share >= 0.5)) % SEASONS
         slot = _slot(times, slots)
-        patterns, loadings = coefficients
         for number, block in enumerate(blocks):
             values = truth(block)
-            anomaly = values - (design[block] @ loadings) @ patterns
+            anomaly = values - _product(_product(design[block], loadings), patterns)
             level = anomaly @ weights
             observed = source.observations(index[block]) - np.float32(base)
             departure = np.where(np.isnan(observed), values[:, cells], observed)
@@ -237,8 +236,9 @@ class Background:
     def climatology(self, times: ArrayLike) -> Float:
         """(n, H, W) umol/mol: the usual deviation from the level at times of the year and day."""
         times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
-        weights = _design(times, self.slots) @ self.climatology_weights
-        return (weights @ self.climatology_patterns).reshape(-1, *self.grid.shape)
+        weights = _product(_design(times, self.slots), self.climatology_weights)
+        fields = _product(weights, self.climatology_patterns)
+        return fields.reshape(-1, *self.grid.shape)
 
     def level(self, times: ArrayLike, observations: Float) -> Float:
         """(n,) umol/mol: area mean over what the climatology explains, from the stations.
@@ -416,12 +416,13 @@ class Background:
                 f"background: observations of shape {observations.shape} for {times.size} times "
                 f"and {len(self.stations)} stations; they must be those it was fitted with"
             )
-        weights = _design(times, self.slots) @ self.climatology_weights
-        return times, observations - weights @ self.climatology_patterns[:, self._cells]
+        weights = _product(_design(times, self.slots), self.climatology_weights)
+        usual = _product(weights, self.climatology_patterns[:, self._cells])
+        return times, observations - usual
 
     def _trend(self, times: NDArray[np.datetime64]) -> NDArray[np.float64]:
         held = np.clip(times, self.span[0], self.span[1])
-        return np.polynomial.polynomial.polyval(_scaled(held, self.span), self.trend)
+        return np.asarray(polyval(_scaled(held, self.span), self.trend), dtype=np.float64)
 
     def _level(self, times: NDArray[np.datetime64], departure: Float) -> Float:
         level = np.empty(times.size, dtype=np.float32)
@@ -561,6 +562,10 @@ def _fit_trend(
 # -- linear algebra ---------------------------------------------------------------------
 
 
+def _product(first: Float, second: Float) -> Float:
+    return np.matmul(first, second, dtype=np.float32)
+
+
 def _solve_climatology(design: Float, moments: NDArray[np.float64]) -> NDArray[np.float64]:
     """(Q * F, N) coefficients; a light ridge on the waves serves spans of less than a year."""
     gram = design.T.astype(np.float64) @ design
@@ -568,11 +573,11 @@ def _solve_climatology(design: Float, moments: NDArray[np.float64]) -> NDArray[n
     count = gram.diagonal()[::width]
     penalty = 1e-4 * np.repeat(count, width)
     penalty[::width] = 1e-9 * count
-    return np.linalg.solve(gram + np.diag(penalty), moments)
+    return np.asarray(np.linalg.solve(gram + np.diag(penalty), moments), dtype=np.float64)
 
 
 def _compress(
-    matrix: NDArray[np.float64], weights: Float, rank: int, seed: int
+    matrix: NDArray[np.float64], weights: Float, rank: int
 ) -> tuple[tuple[Float, Float], float]:
     """Leading patterns (R, N), rounded to half precision, and loadings (M, R) of a matrix (M, N).
 
@@ -662,12 +667,12 @@ class _Moments:
         total = self.count.sum()
         count = self.count + kappa
         empty = count == 0
-        count = np.where(empty, 1, count).astype(np.float32)[:, :, None, None]
+        divisor = np.where(empty, 1, count).astype(np.float32)[:, :, None, None]
         extra = np.where(empty, 1, kappa).astype(np.float32)[:, :, None, None]
         out = []
         for sums in (self.cross if cells is None else self.cross[:, :, cells], self.covariance):
             mean = (sums.sum(axis=(0, 1), dtype=np.float64) / total).astype(np.float32)
-            out.append((sums + extra * mean) / count)
+            out.append((sums + extra * mean) / divisor)
         return out[0], out[1]
 
 
@@ -734,16 +739,16 @@ def _choose(
             known[kappa, ridge, taper] = float(np.sqrt(square / total))
         return known[kappa, ridge, taper]
 
-    choice = (300.0, 1e-2, np.inf)
+    kappa, ridge, taper = 300.0, 1e-2, np.inf
     for _ in range(2):
-        for place, values in ((2, _TAPER_KM), (0, _KAPPA), (1, _RIDGE)):
-            options = [(*choice[:place], value, *choice[place + 1 :]) for value in values]
-            choice = min(options, key=lambda option: score(*option))
+        taper = min(_TAPER_KM, key=lambda value: score(kappa, ridge, value))
+        kappa = min(_KAPPA, key=lambda value: score(value, ridge, taper))
+        ridge = min(_RIDGE, key=lambda value: score(kappa, value, taper))
     plain = np.einsum("eqn,n->", held.square[:, :, cells].astype(np.float64), area)
     scores = {
         "without_stations": round(float(np.sqrt(plain / total)), 4),
-        "interpolation": round(score(*choice), 4),
-        "interpolation_one_class": round(score(max(_KAPPA), *choice[1:]), 4),
-        "interpolation_without_taper": round(score(*choice[:2], np.inf), 4),
+        "interpolation": round(score(kappa, ridge, taper), 4),
+        "interpolation_one_class": round(score(max(_KAPPA), ridge, taper), 4),
+        "interpolation_without_taper": round(score(kappa, ridge, np.inf), 4),
     }
-    return *choice, scores
+    return kappa, ridge, taper, scores

@@ -186,7 +186,7 @@ class Engine:
 
     def field(self, what: str, time: ArrayLike) -> Float:
         """(H, W): one field; see `fields`."""
-        return self.fields(what, [time])[0]
+        return self.fields(what, np.asarray(time))[0]
 
     def fields(self, what: str, times: ArrayLike, progress: Progress | None = None) -> Float:
         """(n, H, W): fields in the schema's units.

@@ -104,8 +104,8 @@ def reconstruct(
             span = slice(block * frames_per_day, min((block + 1) * frames_per_day, times.size))
             fields = _at(engine, name, frames, times[span])
             if grid != engine.grid:
-                fields = bilinear(fields, engine.grid, grid)
-            root["co2"][span] = fields.astype(np.float32)
+                fields = bilinear(fields, engine.grid, grid).astype(np.float32)
+            root["co2"][span] = fields
             root["done"][block : block + 1] = 1
             if progress is not None:
                 done = root["done"].shape[0] - blocks.size + count + 1
@@ -163,15 +163,15 @@ def _at(
     model: str,
     frames: NDArray[np.datetime64],
     times: NDArray[np.datetime64],
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """(n, H, W): fields at any times, linear between frames, held before and after them."""
     after = np.clip(np.searchsorted(frames, times), 0, frames.size - 1)
     before = np.where(frames[after] > times, np.maximum(after - 1, 0), after)
     low, high = before.min(), after.max()
     fields = engine.fields(model, frames[low : high + 1])
     gap = np.maximum((frames[after] - frames[before]) / np.timedelta64(1, "s"), 1)
-    share = np.clip((times - frames[before]) / np.timedelta64(1, "s") / gap, 0, 1)
-    share = share.astype(np.float32)[:, None, None]
+    share = ((times - frames[before]) / np.timedelta64(1, "s") / gap)[:, None, None]
+    share = np.clip(share, 0, 1).astype(np.float32)
     return fields[before - low] * (1 - share) + fields[after - low] * share
 
 

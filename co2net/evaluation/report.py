@@ -162,7 +162,9 @@ def evaluate(
         for start in range(0, index.size, _BATCH):
             batch = index[start : start + _BATCH]
             truth = source.read(["co2"], batch)[0]
-            usual = background and background.field(source.time[batch], source.observations(batch))
+            usual = None
+            if background is not None:
+                usual = background.field(source.time[batch], source.observations(batch))
             scores.update(truth, model.reconstruct(source, batch), usual)
             if progress is not None:
                 share = (number + min(1.0, (start + _BATCH) / index.size)) / len(steps)
@@ -216,14 +218,16 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     try:
         with Path(path).open(encoding="utf-8", newline="") as handle:
-            return [
-                Row(**{**row, "value": float(row["value"]), "frames": int(row["frames"])})
-                for row in csv.DictReader(handle)
-            ]
+            return [_row(line) for line in csv.DictReader(handle)]
     except FileNotFoundError:
         raise UserError(f"no scores at {path}; `co2net evaluate` makes them") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is no table of scores; give another path or remove it") from None
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    values: dict[str, Any] = {**line, "value": float(line["value"]), "frames": int(line["frames"])}
+    return Row(**values)
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
