@@ -1,0 +1,204 @@
+"""Training: learns, resumes to the same bits, stops when told, and records what it did."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from co2net.errors import UserError
+from co2net.grid import LatLonGrid
+from co2net.models.base import Reconstruction
+from co2net.training import TrainConfig, resume, train
+from co2net.training.losses import row_weights, semi_supervised
+from co2net.training.stream import batch_positions
+from tests.synthetic import SyntheticSource
+
+GRID = LatLonGrid.regular(12, 18)
+
+
+@pytest.fixture(scope="module")
+def source() -> SyntheticSource:
+    return SyntheticSource(GRID, "2001-12-25", "2002-01-20")
+
+
+def config(**changes) -> TrainConfig:
+    settings = {
+        "model": "co2net", "preset": "XS", "options": {"patch": [6, 6]}, "steps": 50, "batch": 2,
+        "validate_every": 25, "validation_windows": 8, "checkpoint_every": 1000, "rate": 3e-4,
+    }  # fmt: skip
+    return TrainConfig(**{**settings, **changes})
+
+
+def stop_after(steps: int):
+    count = 0
+
+    def stop() -> bool:
+        nonlocal count
+        count += 1
+        return count >= steps
+
+    return stop
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("model", "precision"), [("co2net", "bf16"), ("vit", "fp32")])
+def test_killed_at_30_of_50_and_resumed_gives_the_same_bits(source, tmp_path, model, precision):
+    settings = config(model=model, precision=precision)
+    whole = train(settings, source, tmp_path / "whole", device="cpu")
+    first = train(settings, source, tmp_path / "parts", stop=stop_after(30), device="cpu")
+    assert (first.steps, first.finished) == (30, False)
+    second = resume(source, tmp_path / "parts", device="cpu")
+    assert (second.steps, second.finished) == (50, True)
+    assert second.validation_rmse == whole.validation_rmse
+    for name in ("state.safetensors", "model.safetensors"):
+        a, b = (load_file(tmp_path / run / name) for run in ("whole", "parts"))
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert [m["step"] for m in metrics(tmp_path / "parts")].count(50) == 2
+
+
+def test_training_lowers_the_error(source, tmp_path):
+    told = []
+    result = train(
+        config(model="vit", steps=60, rate=1e-3, validate_every=30, ema=0.8),
+        source, tmp_path / "run", lambda share, text: told.append((share, text)), device="cpu",
+    )  # fmt: skip
+    seen = [m for m in metrics(tmp_path / "run") if "validation_rmse" in m]
+    assert result.validation_rmse < 0.7 * seen[0]["prior_rmse"]
+    assert result.validation_rmse == pytest.approx(
+        min(m["validation_rmse"] for m in seen), rel=1e-4
+    )
+    assert told[-1][0] == 1.0
+    assert "windows/s" in told[-1][1]
+
+
+def test_run_folder_tells_what_was_done(source, tmp_path):
+    train(config(steps=2, seed=5, wind_loss=1.0), source, tmp_path / "run", device="cpu")
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert TrainConfig.from_dict(saved["train"]) == config(steps=2, seed=5, wind_loss=1.0)
+    assert saved["data"]["title"] == source.attrs["title"]
+    assert saved["layout"]["channels"][-2:] == ["station_co2", "station_mask"]
+    assert saved["provenance"]["co2net"]
+    assert saved["years"]["validation"] == [[2001, 2001], [2019, 2019]]
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_sigterm_writes_a_checkpoint(source, tmp_path):
+    def tell(share: float, text: str) -> None:
+        if text.startswith("step 25"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    result = train(config(model="vit"), source, tmp_path / "run", tell, device="cpu")
+    assert not result.finished
+    assert 25 <= result.steps < 50
+    assert resume(source, tmp_path / "run", device="cpu").finished
+
+
+def test_early_stopping(source, tmp_path):
+    result = train(
+        config(model="vit", rate=1e-12, ema=0.0, steps=500, validate_every=2, patience=2),
+        source, tmp_path / "run", device="cpu",
+    )  # fmt: skip
+    assert result.finished
+    assert result.steps < 100
+
+
+def test_budgets(source, tmp_path):
+    with pytest.raises(UserError, match="one budget"):
+        TrainConfig()
+    with pytest.raises(UserError, match="one budget"):
+        TrainConfig(steps=3, minutes=1)
+    short = config(model="vit", steps=None, minutes=0.02)
+    assert train(short, source, tmp_path / "minutes", device="cpu").finished
+    windows = 20 * 8 - 7
+    epochs = config(model="vit", steps=None, epochs=0.25)
+    found = train(epochs, source, tmp_path / "epochs", device="cpu")
+    assert found.steps == -(-windows // 8)
+
+
+def test_what_cannot_be_trained_is_refused(source, tmp_path):
+    empty = SyntheticSource(GRID, "2000-01-01", "2000-01-05")
+    with pytest.raises(UserError, match="no complete window"):
+        train(config(), empty, tmp_path / "a", device="cpu")
+    with pytest.raises(UserError, match="holds no run"):
+        resume(source, tmp_path / "b", device="cpu")
+    train(config(model="vit", steps=1), source, tmp_path / "c", device="cpu")
+    with pytest.raises(UserError, match="holds a run already"):
+        train(config(model="vit", steps=1), source, tmp_path / "c", device="cpu")
+    other = SyntheticSource(GRID, "2001-12-25", "2002-01-20", seed=3)
+    with pytest.raises(UserError, match="was started on"):
+        resume(other, tmp_path / "c", device="cpu")
+    with pytest.raises(UserError, match="unknown training settings: colour"):
+        TrainConfig.from_dict({"colour": 3})
+
+
+def test_batches_are_a_function_of_seed_and_step():
+    size, batch = 103, 8
+    first = [batch_positions(7, step, batch, size) for step in range(40)]
+    again = [batch_positions(7, step, batch, size) for step in reversed(range(40))]
+    np.testing.assert_array_equal(first, again[::-1])
+    assert sorted(np.concatenate(first)[:size].tolist()) == list(range(size))
+    assert (batch_positions(8, 0, batch, size) != first[0]).any()
+    halves = [batch_positions(7, 3, 4, size, rank, 2) for rank in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate(halves), first[3])
+
+
+def test_loss_is_a_mean_over_the_sphere():
+    weights = row_weights(GRID)
+    target = torch.zeros(2, 12, 18)
+    target[:, 0] = 3.0  # the southernmost row
+    wind = torch.ones(2, 2, 8, 12, 18)
+    output = Reconstruction(torch.zeros(2, 12, 18), torch.zeros(2, 2, 8, 12, 18))
+    total, co2, blown = semi_supervised(output, target, wind, weights, 0.2)
+    share = GRID.area[0].sum() / GRID.area.sum()
+    assert co2.item() == pytest.approx(9 * share, rel=1e-5)
+    assert blown.item() == pytest.approx(1.0, rel=1e-5)
+    assert total.item() == pytest.approx(9 * share + 0.2, rel=1e-5)
+    assert semi_supervised(output, target, None, weights, 0.2)[0] == co2
+
+
+WORKER = """
+import sys
+from co2net.grid import LatLonGrid
+from co2net.training import TrainConfig, train
+from tests.synthetic import SyntheticSource
+source = SyntheticSource(LatLonGrid.regular(12, 18), "2001-12-25", "2002-01-20")
+settings = dict(model="vit", preset="XS", options={"patch": [6, 6]}, steps=4, precision="fp32",
+                validate_every=4, validation_windows=8, rate=3e-4)
+train(TrainConfig(batch=int(sys.argv[2]), **settings), source, sys.argv[1], device="cpu")
+"""
+
+
+def test_two_processes_train_as_one(source, tmp_path):
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    root = Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        str(script), str(tmp_path / "two"), "2",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one = config(model="vit", steps=4, batch=4, precision="fp32", validate_every=4)
+    train(one, source, tmp_path / "one", device="cpu")
+    a, b = (load_file(tmp_path / run / "state.safetensors") for run in ("one", "two"))
+    for key in a:
+        if key.startswith("model."):
+            torch.testing.assert_close(a[key], b[key], atol=2e-4, rtol=0)
