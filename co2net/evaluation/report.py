@@ -151,6 +151,8 @@ def evaluate(
                 "window": frames,
                 "frames": int(index.size),
                 "regions": list(regions),
+                "preset": model.info.preset,
+                "target": model.info.target,
                 "parameters": model.info.parameters,
                 "trained_on": model.info.trained_on,
             }
@@ -281,7 +283,69 @@ def markdown(rows: Sequence[Row], about: Mapping[str, Any], regions: Sequence[st
             shift = value[period, model, regions[0], "bias"]
             lines.append(f"| {model} | " + " | ".join(cells) + f" | {shift:+.3f} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def results_page(rows: Sequence[Row], about: Mapping[str, Any], command: str) -> str:
+    """The page ``docs/results.md``: what was measured, on what, by which command, and tables.
+
+    Parameters
+    ----------
+    rows, about
+        What `read_rows` and `read_about` give.
+    command
+        That makes the table again.
+    """
+    data, made = about["data"], about["provenance"]
+    regions = list(dict.fromkeys(row.region for row in rows))
+    models = {part["model"]: part for part in about["parts"].values()}
+    simulated = (
+        "**The world is simulated.** These are scores of an observing system simulation "
+        "experiment: truth, weather and observations come from the nature run that this program ships, so they "
+        "say how well a method rebuilds that world, and nothing about the real one. They are not "
+        "the published model's and stand beside no number of its paper."
+        if data["simulated"]
+        else "Truth is the data set's own CO2, itself a model's product."
+    )
+    lines = [
+        "# Results",
+        "",
+        "Generated; do not edit. Made by",
+        "",
+        f"    {command}",
+        "",
+        f"Data: {data['title']}, version {data['version']} ({data['digest']}), "
+        f"{about['stations']} stations. Program: co2net {made['co2net']}, commit {made['commit']}. "
+        f"{about['made'][:10]}. The table in full is `data/benchmarks/results.csv`.",
+        "",
+        simulated,
+        "",
+        "- RMSE is the project document's: the mean over frames of the root of the area-weighted "
+        "mean square error.",
+        "- ACC is the document's: anomalies about the truth's mean over the frames scored. Trend, "
+        "season and the hour of the day count as anomalies, so it is high for any method that "
+        "knows a climatology. The second ACC is about the climatology with the stations' level.",
+        "- Every model is scored on the same frames. One seed each: differences of a few "
+        "hundredths of a ppm may be chance.",
+        "- Climatology and interpolation use the observations of the frame alone; networks those "
+        "of their window.",
+        "",
+        "| model | preset | parameters | target | training |",
+        "|---|---|---|---|---|",
+    ]
+    for name, part in models.items():
+        lines.append(
+            f"| {name} | {part['preset'] or '–'} | {part['parameters'] / 1e6:.2f} M "
+            f"| {part['target'] or '–'} | {_training(part['trained_on'])} |"
+        )
+    return "\n".join([*lines, "", markdown(rows, about, regions)])
+
+
+def _training(trained: Mapping[str, Any]) -> str:
+    if "steps" in trained:
+        minutes = trained.get("seconds", 0) / 60
+        return f"{trained['steps']} steps, {trained['windows']} windows, {minutes:.0f} min"
+    return f"{trained['years']}, every frame"
 
 
 def _ordinal(number: int) -> str:

@@ -27,6 +27,12 @@ _ABOUT = {
     ),
 }
 
+_CLIMATOLOGY = ("climatology_patterns", "climatology_weights", "trend")
+_PARTS = {
+    "climatology": _CLIMATOLOGY,
+    "interpolation": (*_CLIMATOLOGY, "patterns", "cross", "covariance"),
+}
+
 STATISTICAL: tuple[str, ...] = tuple(_ABOUT)
 """Names that `load_statistical` knows."""
 
@@ -52,7 +58,7 @@ class StatisticalReconstructor:
             title=title,
             family="statistical",
             preset="",
-            parameters=sum(values.size for values in background.to_tensors().values()),
+            parameters=sum(getattr(background, part).size for part in _PARTS[name]),
             target="",
             description=description,
             reference=reference,

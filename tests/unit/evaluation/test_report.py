@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from co2net.errors import UserError
-from co2net.evaluation.report import Period, evaluate, markdown, read_about, read_rows
+from co2net.evaluation.report import Period, evaluate, markdown, read_about, read_rows, results_page
 from co2net.grid import LatLonGrid
 from co2net.models.base import ModelInfo
 from tests.synthetic import SyntheticSource
@@ -26,7 +26,7 @@ class Fake:
         self.grid, self.frames, self.shift = GRID, frames, shift
         self.calls = 0
         self.info = ModelInfo(
-            name, "Fake", "network", "", 7, "", "", "", {"years": (2001, 2002)}, f"{name}{shift}"
+            name, "Fake", "network", "", 7, "", "", "", {"years": "2001-2002"}, f"{name}{shift}"
         )
 
     def reconstruct(self, source: Any, index: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -110,6 +110,19 @@ def test_the_tables_put_the_best_first_and_in_bold(source: SyntheticSource, tmp_
     assert "every 9th" in lines[2]
     assert lines[6].startswith("| near | **0.500** / ")
     assert lines[7].startswith("| far | 2.000 / ")
+
+
+def test_the_page_says_that_the_world_is_simulated(source: SyntheticSource, tmp_path: Path) -> None:
+    out = tmp_path / "s.csv"
+    rows = evaluate(source, [Fake("near", 0.5)], [Period("2002-01", "test", 9)], out)
+    page = results_page(rows, read_about(out), "co2net evaluate --every 9")
+    assert "**The world is simulated.**" in page
+    assert "    co2net evaluate --every 9\n" in page
+    assert "| near | – | 0.00 M | – | 2001-2002, every frame |" in page
+    assert "## 2002-01 (test)" in page
+    about = read_about(out)
+    about["data"]["simulated"] = False
+    assert "simulated" not in results_page(rows, about, "x")
 
 
 def test_periods_that_the_data_lack_are_refused(source: SyntheticSource, tmp_path: Path) -> None:
