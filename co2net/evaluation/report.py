@@ -301,9 +301,9 @@ def results_page(rows: Sequence[Row], about: Mapping[str, Any], command: str) ->
     models = {part["model"]: part for part in about["parts"].values()}
     simulated = (
         "**The world is simulated.** These are scores of an observing system simulation "
-        "experiment: truth, weather and observations come from the nature run that this program ships, so they "
-        "say how well a method rebuilds that world, and nothing about the real one. They are not "
-        "the published model's and stand beside no number of its paper."
+        "experiment: truth, weather and observations come from the nature run that this program "
+        "ships, so they say how well a method rebuilds that world, and nothing about the real "
+        "one. They are not the published model's and stand beside no number of its paper."
         if data["simulated"]
         else "Truth is the data set's own CO2, itself a model's product."
     )
