@@ -7,11 +7,22 @@ alternating runs of the two. Medians over the rounds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from co2net.errors import UserError
+from co2net.models.base import Network
+from co2net.models.checkpoint import NetworkReconstructor, autocast, fast_bf16, load
+from co2net.models.registry import create
+from co2net.source import FieldSource
+from co2net.training import TrainConfig, train
+from co2net.windows import WINDS, Split, complete_windows
 
 Array = NDArray[np.float64]
 Result = dict[str, Any]
@@ -139,3 +150,126 @@ def _numpy_columns(q: Array, air: Array, mixed: float) -> Array:
     for k in range(layers - 2, -1, -1):
         value[k] += upper[k] * value[k + 1]
     return value
+
+
+# -- networks --------------------------------------------------------------------------------
+
+
+def bench_infer(
+    source: FieldSource, model: NetworkReconstructor, windows: int = 16, rounds: int = 3
+) -> Result:
+    """Windows per second of bulk inference against a plain loop of the same network.
+
+    The reference reads and runs one window at a time, eagerly, in single precision.
+    """
+    usable = complete_windows(source.available, model.frames, model.interval)
+    if usable.size < windows:
+        raise UserError(f"bench infer: the data set holds fewer than {windows} windows")
+    index = usable[:windows]
+
+    def theirs() -> None:
+        reader = model.reader(source)
+        for one in index:
+            batch = reader.read(np.array([one]), truth=False)
+            with torch.inference_mode():
+                model.network(
+                    torch.from_numpy(batch.inputs).float(), torch.from_numpy(batch.clock)
+                ).co2.numpy()
+
+    fast, slow = alternate(lambda: model.reconstruct(source, index), theirs, rounds)
+    return {
+        "benchmark": "infer",
+        "model": model.info.name,
+        "preset": model.info.preset,
+        "parameters": model.info.parameters,
+        "device": "cpu",
+        "ours_windows_per_s": windows / fast,
+        "theirs_windows_per_s": windows / slow,
+        "reference": "one window at a time, eager, float32",
+        "speedup": slow / fast,
+    }
+
+
+def bench_train(
+    source: FieldSource, model: str, preset: str, years: Split, steps: int = 12, batch: int = 8
+) -> Result:
+    """Windows per second of a training step against a plain loop of the same network.
+
+    The reference is a `torch.utils.data.DataLoader` without workers, single precision, and
+    AdamW as it comes. Both read the same windows in the same order.
+    """
+    import tempfile
+
+    from co2net.training.losses import row_weights, semi_supervised
+    from co2net.training.stream import Prefetcher, batch_positions
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        config = TrainConfig(model=model, preset=preset, steps=1, batch=batch, validation_windows=1)
+        train(config, source, run, years=years)  # fits the statistics, and warms up
+        known = load(run)
+    index = years.windows(source, "train", config.frames)
+    winds = [known.layout.channels.index(name) for name in WINDS]
+    weights = row_weights(source.grid)
+
+    def network() -> tuple[Network, torch.optim.AdamW]:
+        torch.manual_seed(0)
+        made = create(model, preset, known.layout)
+        return made, torch.optim.AdamW(made.parameters(), lr=1e-4)
+
+    def step(
+        net: Network, optimizer: torch.optim.AdamW, inputs: Tensor, clock: Tensor, target: Tensor
+    ) -> None:
+        out = net(inputs, clock)
+        wind = inputs[:, winds] if out.wind is not None else None
+        loss = semi_supervised(out, target, wind, weights, config.wind_loss)[0]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    def ours() -> None:
+        net, _ = network()
+        net = net.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=True)
+        kind = torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
+        stream = Prefetcher(known.reader(source), index, 0, batch=batch, seed=0, dtype=kind)
+        try:
+            for _, one in zip(range(steps), stream, strict=False):
+                with autocast(torch.device("cpu"), kind):
+                    step(net, optimizer, one.inputs, one.clock, one.target)
+        finally:
+            stream.close()
+
+    def theirs() -> None:
+        net, optimizer = network()
+        reader = known.reader(source)
+
+        class Windows(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
+            def __len__(self) -> int:
+                return steps * batch
+
+            def __getitem__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+                place = batch_positions(0, n // batch, batch, index.size)[n % batch]
+                one = reader.read(index[[place]])
+                assert one.target is not None
+                return (
+                    torch.from_numpy(one.inputs[0]).float(),
+                    torch.from_numpy(one.clock[0]),
+                    torch.from_numpy(one.target[0]).float(),
+                )
+
+        for inputs, clock, target in torch.utils.data.DataLoader(Windows(), batch_size=batch):
+            step(net, optimizer, inputs, clock, target)
+
+    fast, slow = alternate(ours, theirs, rounds=2)
+    return {
+        "benchmark": "train",
+        "model": model,
+        "preset": preset,
+        "batch": batch,
+        "device": "cpu",
+        "ours_windows_per_s": steps * batch / fast,
+        "theirs_windows_per_s": steps * batch / slow,
+        "reference": "DataLoader without workers, eager, float32",
+        "speedup": slow / fast,
+    }

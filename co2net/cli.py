@@ -546,6 +546,47 @@ def _role(period: str, roles: dict[int, str]) -> str:
 
 
 @app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="world, infer, train or page.")],
+    model: Annotated[str, typer.Option("--model", help="Network to time.")] = "co2net-plus",
+    preset: Annotated[str, typer.Option("--preset", help="Size, for train.")] = "XS",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time ours against a plain reference in the same run; the figure to quote is `speedup`.
+
+    Example: co2net bench infer --model co2net-plus --json
+    """
+    from co2net import bench as benches
+
+    if what == "world":
+        row = benches.bench_world()
+    elif what == "page":
+        from dashboard.bench import bench_page
+
+        row = bench_page()
+    elif what == "infer":
+        from co2net import models
+
+        known = models.load(model)
+        if not isinstance(known, models.NetworkReconstructor):
+            raise UserError(f"bench infer: {model} is no network; choose one of `co2net models`")
+        row = benches.bench_infer(open_data(data), known)
+    elif what == "train":
+        from co2net.windows import Split
+
+        source = open_data(data)
+        found = sorted({int(str(day)[:4]) for day in source.time[source.available]})
+        if len(found) < 2:
+            raise UserError("bench train: the data set needs months of two years at least")
+        years = Split("bench", ((found[-1], found[-1]),), ((found[0], found[0]),), ())
+        row = benches.bench_train(source, model, preset, years)
+    else:
+        raise UserError(f"bench '{what[:40]}': choose world, infer, train or page")
+    _print(row, as_json, lambda: _table("Benchmark", ["", ""], [[k, v] for k, v in row.items()]))
+
+
+@app.command()
 def dashboard(
     data: DataOption = None,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",

@@ -1,7 +1,7 @@
 """Models: networks, statistical methods, and loading what was trained."""
 
 from co2net.models.base import Layout, ModelInfo, Network, Reconstruction, Reconstructor
-from co2net.models.checkpoint import available, load, ship
+from co2net.models.checkpoint import NetworkReconstructor, available, load, ship
 from co2net.models.registry import PRESETS, create, info, names, parameter_counts
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Layout",
     "ModelInfo",
     "Network",
+    "NetworkReconstructor",
     "Reconstruction",
     "Reconstructor",
     "available",
