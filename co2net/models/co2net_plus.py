@@ -22,6 +22,7 @@ from co2net.models.co2net import Size, Towers, TowersUsed, WindDecoder
 from co2net.models.layers import (
     GlobeBlock,
     GlobeConv,
+    PlaceScale,
     check_patch,
     initialise,
     patchify,
@@ -45,24 +46,11 @@ class PlusSize:
 
 SIZES: dict[str, PlusSize] = {
     "XS": PlusSize(Size(128, 4), 128, 3, 24),
-    "S": PlusSize(Size(192, 6), 192, 4, 32),
-    "B": PlusSize(Size(256, 10), 320, 5, 48),
-    "L": PlusSize(Size(768, 11, 64), 512, 6, 64),
+    "S": PlusSize(Size(192, 4), 160, 4, 32),
+    "B": PlusSize(Size(256, 8), 256, 4, 48),
+    "L": PlusSize(Size(768, 10, 64), 512, 5, 64),
 }
-"""About 6, 13, 36 and 240 million parameters."""
-
-
-class PlaceScale(nn.Module):
-    """A learned scale and shift for every channel and place."""
-
-    def __init__(self, channels: int, shape: tuple[int, int]) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.zeros(channels, *shape))
-        self.shift = nn.Parameter(torch.zeros(channels, *shape))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
-        return torch.addcmul(x + self.shift.to(x.dtype), x, self.scale.to(x.dtype))
+"""About 8, 13, 31 and 220 million parameters."""
 
 
 class FineDecoder(nn.Module):
@@ -92,7 +80,9 @@ class FineDecoder(nn.Module):
         self.tokens = nn.Linear(2 * width, size.lattice * self.step[0] * self.step[1])
         self.fold = nn.Linear(skips * FOLD * FOLD, size.lattice)
         self.place = PlaceScale(size.lattice, self.lattice)
-        self.blocks = nn.Sequential(*(GlobeBlock(size.lattice) for _ in range(size.blocks)))
+        self.blocks = nn.Sequential(
+            *(GlobeBlock(size.lattice, self.lattice) for _ in range(size.blocks))
+        )
         self.unfold = nn.Linear(size.lattice, size.cells * FOLD * FOLD)
         self.skip = nn.Conv2d(skips, size.cells, 1)
         self.cell_place = PlaceScale(size.cells, shape)

@@ -150,19 +150,33 @@ class GlobeConv(nn.Module):
         return self.conv(x)
 
 
-class GlobeBlock(nn.Module):
-    """Two `GlobeConv` with a residual path; starts as the identity."""
+class PlaceScale(nn.Module):
+    """A learned scale and shift for every channel and place; starts as the identity."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, channels: int, shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(channels, *shape))
+        self.shift = nn.Parameter(torch.zeros(channels, *shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        return torch.addcmul(x + self.shift.to(x.dtype), x, self.scale.to(x.dtype))
+
+
+class GlobeBlock(nn.Module):
+    """Two `GlobeConv` with `PlaceScale` between them and a residual path; starts as identity."""
+
+    def __init__(self, width: int, shape: tuple[int, int]) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(1, width)
         self.first = GlobeConv(width, width)
+        self.place = PlaceScale(width, shape)
         self.second = GlobeConv(width, width)
         nn.init.zeros_(self.second.conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same."""
-        return x + self.second(F.silu(self.first(self.norm(x))))
+        return x + self.second(F.silu(self.place(self.first(self.norm(x)))))
 
 
 def initialise(module: nn.Module) -> None:

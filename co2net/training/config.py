@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from co2net.errors import UserError
 
-Precision = Literal["bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class TrainConfig:
         0 as ``(1 + step) / (10 + step)``.
     wind_loss : float
         lambda of the semi-supervised loss (CarbonTracker 0.2, CMIP6 1).
-    precision : {'bf16', 'fp32'}
-        Matrix products; the loss, the optimiser and all metrics are in single precision.
+    precision : {'auto', 'bf16', 'fp32'}
+        Matrix products; ``auto`` takes bf16 where the device is fast at it. The loss, the
+        optimiser and all metrics are in single precision.
     validate_every, validation_windows : int
         Steps between validations, and how many windows, evenly spaced over the validation years.
     patience : int
@@ -74,7 +75,7 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.998
     wind_loss: float = 0.2
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     validate_every: int = 250
     validation_windows: int = 96
     patience: int = 0
@@ -86,8 +87,8 @@ class TrainConfig:
         budgets = [x for x in (self.steps, self.epochs, self.minutes) if x is not None]
         if len(budgets) != 1 or budgets[0] <= 0:
             raise UserError("give one budget above zero: steps, epochs or minutes")
-        if self.precision not in ("bf16", "fp32"):
-            raise UserError(f"precision '{self.precision}': choose bf16 or fp32")
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise UserError(f"precision '{self.precision}': choose auto, bf16 or fp32")
         for name in ("batch", "validate_every", "validation_windows", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1")

@@ -33,6 +33,7 @@ from co2net.models.checkpoint import (
     CONFIG_FILE,
     STATISTICS_FILE,
     autocast,
+    fast_bf16,
     save_weights,
 )
 from co2net.models.layers import parameter_count
@@ -233,7 +234,10 @@ class _Trainer:
         self.layout = Layout(
             source.grid, channel_names(tuple(source.variables), self.target), config.frames
         )
-        self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        half = config.precision == "bf16" or (
+            config.precision == "auto" and fast_bf16(group.device)
+        )
+        self.dtype = torch.bfloat16 if half else torch.float32
 
     # -- what is learned before the network ----------------------------------------------
 
@@ -292,6 +296,7 @@ class _Trainer:
             **provenance(),
             "torch": torch.__version__,
             "device": str(self.group.device),
+            "precision": str(self.dtype).removeprefix("torch."),
             "processes": self.group.count,
             "threads": torch.get_num_threads(),
         }

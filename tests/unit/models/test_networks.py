@@ -26,7 +26,7 @@ TARGET = {"co2net": "absolute", "co2net-plus": "residual", "vit": "absolute"}
 MILLIONS = {
     "co2net": {"XS": (5, 6.5), "S": (9, 12), "B": (27, 33), "L": (215, 245)},
     "vit": {"XS": (4.5, 6.5), "S": (9, 12), "B": (27, 34), "L": (215, 245)},
-    "co2net-plus": {"XS": (5.5, 8.5), "S": (12, 18), "B": (32, 42), "L": (220, 265)},
+    "co2net-plus": {"XS": (7, 9), "S": (11, 15), "B": (28, 34), "L": (205, 245)},
 }
 
 
@@ -161,7 +161,7 @@ def test_ablations(name: str, options: dict, wind: bool):
 
 @pytest.mark.parametrize("name", models.names())
 def test_every_network_gets_the_same_inputs(name: str):
-    network, shape = small(name)
+    network, _ = small(name)
     known = network.stem.names[: network.stem.channels - network.stem.embedding.channels]
     for channel in (*AUXILIARY, "station_co2", "station_mask", "land", "sin_year", "sun"):
         assert channel in known
