@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock, RLock
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,8 @@ class Engine:
     models
         Names, checkpoint or run folders, or reconstructors. None: every model that is shipped.
     cache_dir
-        Folder for computed fields. None: they are kept in memory alone.
+        Folder for computed fields. None, or where it cannot be written (`faults` says so under
+        ``cache``): they are kept in memory alone.
     memory_mb
         Bound on the fields kept in memory.
     """
@@ -95,7 +96,8 @@ class Engine:
         self._asked = models
         self._cache = None if cache_dir is None else Path(cache_dir) / source_digest(source)
         self._memory = _Memory(int(memory_mb * 2**20))
-        self._lock = RLock()
+        self._lock = Lock()
+        self._loading = Lock()
         self._busy: dict[tuple[str, int], tuple[Lock, int]] = {}
         self._computing: dict[str, Lock] = {}
         self._seconds: dict[str, float] = {}
@@ -136,9 +138,10 @@ class Engine:
                 same = stamps[name] is not None and stamps[name] == self._stamps.get(name)
                 found[name] = self._models[name] if same else item
             else:
-                found[item.info.name] = item
+                found[item.info.name] = self._fitting(item.info.name, item)
         with self._lock:
             self._models, self._stamps, self.faults = found, stamps, {}
+            self._disk = {key: array for key, array in self._disk.items() if array is not None}
         return list(found)
 
     def names(self) -> list[str]:
@@ -164,19 +167,23 @@ class Engine:
         UserError
             When there is none, it cannot be read, or it is for another grid.
         """
-        with self._lock:
-            if name not in self._models:
-                known = ", ".join([TRUTH, *self._models, *self.source.variables])
-                raise UserError(f"there is no '{name}' here; choose from {known}")
-            item = self._models[name]
-            if isinstance(item, str | Path):
-                from co2net import models
+        item = self._models.get(name)
+        if item is None:
+            known = ", ".join([TRUTH, *self._models, *self.source.variables])
+            raise UserError(f"there is no '{name}' here; choose from {known}")
+        if isinstance(item, str | Path):
+            from co2net import models
 
-                item = models.load(item)
-                if item.grid != self.grid:
-                    raise UserError(f"{name} is for {item.grid!r}, the data lie on {self.grid!r}")
-                self._models[name] = item
-            return item
+            with self._loading:
+                item = self._models.get(name, item)
+                if isinstance(item, str | Path):
+                    item = self._models[name] = self._fitting(name, models.load(item))
+        return item
+
+    def _fitting(self, name: str, model: Reconstructor) -> Reconstructor:
+        if model.grid != self.grid:
+            raise UserError(f"{name} is for {model.grid!r}, the data lie on {self.grid!r}")
+        return model
 
     def times(self, what: str = TRUTH) -> Times:
         """(n,) the times that can be had: for a model, those whose whole window is there."""
@@ -386,7 +393,10 @@ class Engine:
                 )
             out[wanted] = np.round(fields * _PRECISION) / _PRECISION
             if array is not None:
-                array[span] = out[: span.stop - start]
+                try:
+                    array[span] = out[: span.stop - start]
+                except OSError as error:
+                    self._give_up_disk(model, error)
         return out
 
     @contextmanager
@@ -420,16 +430,23 @@ class Engine:
     # -- disk -----------------------------------------------------------------------------
 
     def _array(self, model: Reconstructor) -> Any:
-        """The model's fields on disk (N, H, W), NaN where not computed; None without a folder."""
-        if self._cache is None:
-            return None
+        """The model's fields on disk (N, H, W), NaN where not computed; None without a disk."""
         digest = model.info.digest
         with self._lock:
             if digest not in self._disk:
-                self._disk[digest] = _open_array(
-                    self._cache / f"{model.info.name}-{digest}", self.source, model.info
-                )
+                self._disk[digest] = None
+                if self._cache is not None:
+                    path = self._cache / f"{model.info.name}-{digest}"
+                    try:
+                        self._disk[digest] = _open_array(path, self.source, model.info)
+                    except OSError as error:
+                        self._give_up_disk(model, error)
             return self._disk[digest]
+
+    def _give_up_disk(self, model: Reconstructor, error: OSError) -> None:
+        """A full or read-only disk costs the cache, not the answer."""
+        self._disk[model.info.digest] = None
+        self.faults["cache"] = f"fields are not kept in {self._cache}: {error.strerror or error}"
 
 
 def _holds(block: Float, need: Index) -> bool:
@@ -506,9 +523,9 @@ def _open_array(path: Path, source: FieldSource, info: ModelInfo) -> Any:
                     compressors=BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
                 )
                 array.attrs.update({"model": info.name, "digest": info.digest})
-        except OSError as error:
-            if not path.exists():  # nobody else made it meanwhile
-                raise UserError(f"cannot keep fields in {path}: {error.strerror}") from None
+        except OSError:
+            if not path.exists():  # else another process made it meanwhile
+                raise
     array = zarr.open_array(str(path), mode="r+")
     if array.shape[0] < source.time.size:  # the data set has grown
         array.resize((source.time.size, *array.shape[1:]))

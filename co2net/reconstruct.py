@@ -189,6 +189,8 @@ def _open(
 
     if not out.exists():
         _create(out, engine, settings, grid, times, block)
+    for rest in out.rglob("*.partial"):  # chunks that a killed run had begun
+        rest.unlink(missing_ok=True)
     try:
         root = zarr.open_group(str(out), mode="r+")
         begun = json.loads(root.attrs["settings"])  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from co2net.background import Background, kriging
+from co2net.background import Background, gaspari_cohn, kriging
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from tests.synthetic import SyntheticSource
@@ -64,6 +64,15 @@ def test_one_station_gives_the_textbook_answer() -> None:
     weights, gain = kriging(np.diag([4.0, 1.0]), np.array([[2.0, 0.0]]))
     np.testing.assert_allclose(weights, [0.2, 0.8])
     np.testing.assert_allclose(gain, [[0.5, 0.0]])
+
+
+def test_the_taper_has_its_published_values() -> None:
+    # Gaspari and Cohn (1999), eq. 4.10: C(0) = 1, C(c) = 5/24, C(2c) = 0; and it is smooth.
+    found = gaspari_cohn(np.array([0.0, 500.0, 1000.0, 1500.0, 2000.0, 9000.0]), 1000.0)
+    half = -1 / 128 + 1 / 32 + 5 / 64 - 5 / 12 + 1
+    later = (1.5**5) / 12 - 1.5**4 / 2 + 5 * 1.5**3 / 8 + 5 * 1.5**2 / 3 - 7.5 + 4 - 2 / 4.5
+    np.testing.assert_allclose(found, [1, half, 5 / 24, later, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(gaspari_cohn(np.array([0.0, 9e3]), np.inf), [1, 1])
 
 
 def test_one_reporting_station_shifts_the_whole_climatology(

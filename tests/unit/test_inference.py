@@ -99,6 +99,58 @@ def test_fields_survive_a_restart_on_disk(source: SyntheticSource, tmp_path: Pat
     assert fake.asked
 
 
+def test_a_disk_that_cannot_be_written_costs_the_cache_and_not_the_answer(
+    source: SyntheticSource,
+) -> None:
+    fake = Fake()
+    engine = Engine(source, [fake], cache_dir="/proc/nothing")
+    assert np.isfinite(engine.fields("fake", source.time[16:32])).all()
+    assert "not kept in /proc/nothing" in engine.faults["cache"]
+    engine.fields("fake", source.time[16:32])
+    assert len(fake.asked) == 16
+
+
+def test_a_checkpoint_is_loaded_when_asked_for_and_again_when_it_changes(
+    source: SyntheticSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[float] = []
+
+    def load(item: str | Path) -> Fake:
+        if not (Path(item) / "model.safetensors").read_text():
+            raise UserError("checkpoint is damaged")
+        loaded.append(float((Path(item) / "model.safetensors").read_text()))
+        return Fake("of a family", shift=loaded[-1])
+
+    monkeypatch.setattr("co2net.models.load", load)
+    run = tmp_path / "my-run"
+    run.mkdir()
+    weights = run / "model.safetensors"
+    weights.write_text("1.0", encoding="utf-8")
+    engine = Engine(source, [run], cache_dir=tmp_path / "cache")
+    assert engine.names() == ["my-run"]
+    assert loaded == []
+    first = engine.field("my-run", source.time[20])
+    assert [info.name for info in engine.models()] == ["my-run"]
+    engine.rescan()
+    engine.field("my-run", source.time[20])
+    assert loaded == [1.0]
+    weights.write_text("3.0", encoding="utf-8")
+    os.utime(weights, ns=(1, 1))
+    engine.rescan()
+    np.testing.assert_allclose(engine.field("my-run", source.time[20]), first + 2, atol=1 / 128)
+    weights.write_text("", encoding="utf-8")
+    os.utime(weights, ns=(2, 2))
+    engine.rescan()
+    assert engine.models() == []
+    assert engine.faults == {"my-run": "checkpoint is damaged"}
+
+
+def test_a_model_on_another_grid_is_refused() -> None:
+    coarse = SyntheticSource(LatLonGrid.regular(6, 9), "2001-12-01", "2001-12-05", sites=3)
+    with pytest.raises(UserError, match=r"fake is for .*12 x 18.*the data lie on .*6 x 9"):
+        Engine(coarse, [Fake()])
+
+
 def test_sessions_that_ask_together_compute_once(source: SyntheticSource) -> None:
     fake = Fake(wait=0.05)
     engine = Engine(source, [fake])
