@@ -52,6 +52,8 @@ class Embedding(nn.Module):
         When the embedding is unknown.
     """
 
+    place: Tensor
+
     def __init__(self, name: str, grid: LatLonGrid) -> None:
         super().__init__()
         if name not in EMBEDDINGS:

@@ -35,7 +35,7 @@ from co2net.assets import atomic_path
 from co2net.background import Background
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
-from co2net.schema import VARIABLES
+from co2net.schema import CHUNK, VARIABLES, StoreSource
 from co2net.source import FieldSource, Index, StationNetwork
 
 Target = Literal["absolute", "anomaly", "residual"]
@@ -52,6 +52,7 @@ PRIOR_CHANNELS: dict[str, tuple[str, ...]] = {
 WINDS = ("eastward_wind", "northward_wind")
 
 _BLOCK = 4  # frames that a cache keeps together
+_STORE_BLOCK = CHUNK[0] // 3  # of a store, whose chunks cost the same for one frame as for many
 
 
 def channel_names(variables: tuple[str, ...], target: str) -> tuple[str, ...]:
@@ -437,7 +438,8 @@ class WindowReader:
         static = [VARIABLES[name].static for name in statistics.variables]
         self._still = [k for k, is_static in enumerate(static) if is_static]
         self._moving = [k for k, is_static in enumerate(static) if not is_static]
-        self._capacity = cache_frames // _BLOCK
+        self._block = _STORE_BLOCK if isinstance(source, StoreSource) else _BLOCK
+        self._capacity = -(-cache_frames // self._block)
         self._cache: OrderedDict[int, dict[int, _Frame]] = OrderedDict()
 
     @cached_property
@@ -507,8 +509,10 @@ class WindowReader:
         return Batch(
             inputs=inputs.transpose(0, 2, 1, 3, 4),
             clock=clock(self.source.time[wanted]),
-            target=np.stack([frame.target for frame in last]) if truth else None,
-            prior=None if self._capacity else np.stack([frame.prior for frame in last]),
+            target=np.stack([f.target for f in last if f.target is not None]) if truth else None,
+            prior=None
+            if self._capacity
+            else np.stack([f.prior for f in last if f.prior is not None]),
         )
 
     def _fetch(self, unique: Index, usable: NDArray[np.bool_], truth: bool) -> dict[int, _Frame]:
@@ -523,9 +527,11 @@ class WindowReader:
                 for start in range(0, run.size, 32):
                     found.update(self._prepare(run[start : start + 32], truth))
             return found
-        for number in np.unique(unique // _BLOCK).tolist():
+        for number in np.unique(unique // self._block).tolist():
             if number not in self._cache:
-                block = np.arange(number * _BLOCK, min((number + 1) * _BLOCK, usable.size))
+                block = np.arange(
+                    number * self._block, min((number + 1) * self._block, usable.size)
+                )
                 self._cache[number] = self._prepare(block[usable[block]], truth)
                 if len(self._cache) > self._capacity:
                     self._cache.popitem(last=False)
@@ -540,7 +546,7 @@ class WindowReader:
         centre = statistics.centre[self._moving, None]
         scale = statistics.scale[self._moving, None, None, None]
         weather = (values[: len(moving)] - centre) / scale
-        observed = self.source.observations(index).astype(np.float64)
+        observed = self.source.observations(index).astype(np.float32)
         priors, prior, reference = self._prior(index, observed)
         stations = self._station_cells(observed, reference).astype(np.float16)
         channels = np.concatenate([weather, priors]).astype(np.float16).swapaxes(0, 1)
@@ -560,7 +566,7 @@ class WindowReader:
         }
 
     def _prior(
-        self, index: Index, observed: NDArray[np.float64]
+        self, index: Index, observed: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Prior channels; the prior and what stations are compared with (umol/mol)."""
         statistics = self.statistics
@@ -582,7 +588,7 @@ class WindowReader:
         return np.stack(priors), prior, field
 
     def _station_cells(
-        self, observed: NDArray[np.float64], reference: NDArray[np.float32]
+        self, observed: NDArray[np.float32], reference: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         """(n, 2, cells): departure of the stations that report from the reference, and mask.
 
@@ -593,7 +599,7 @@ class WindowReader:
         flat = np.broadcast_to(reference, (count, *self.source.grid.shape)).reshape(count, -1)
         scales = self.statistics
         scale = scales.co2_scale if self.target == "absolute" else scales.anomaly_scale
-        departure = (observed - flat[:, station_cell]) / scale
+        departure = (observed - flat[:, station_cell]) / np.float32(scale)
         seen = np.isfinite(departure)
         number = seen @ member
         mean = (np.where(seen, departure, 0.0) @ member) / np.maximum(number, 1.0)

@@ -87,6 +87,10 @@ class Stem(nn.Module):
         When a wind embedding is asked for and the channels hold no wind.
     """
 
+    place: Tensor
+    lat: Tensor
+    lon: Tensor
+
     def __init__(self, layout: Layout, embedding: str = "none") -> None:
         super().__init__()
         self.embedding = Embedding(embedding, layout.grid)

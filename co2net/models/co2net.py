@@ -131,6 +131,7 @@ class Towers(nn.Module):
                 nn.init.trunc_normal_(getattr(self, name), std=0.02)
         if self.connected:
             for exchange in self.exchange:
+                assert isinstance(exchange, Exchange)
                 nn.init.zeros_(exchange.up.weight)
 
 

@@ -105,8 +105,8 @@ class FineDecoder(nn.Module):
 
     def start(self) -> None:
         """Begin with a field of zero."""
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
 
 class CO2NetPlus(Network):

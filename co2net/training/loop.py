@@ -310,7 +310,7 @@ class _Trainer:
         statistics, background = self._prepare(tell, resume)
         torch.manual_seed(config.seed)
         network = create(config.model, config.preset, self.layout, **self.options)
-        network = network.to(group.device, memory_format=torch.channels_last)
+        network = network.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         averaged = copy.deepcopy(network).eval().requires_grad_(False)
         average = dict(averaged.named_parameters())
         optimizer = _adamw(network, config)

@@ -52,7 +52,7 @@ def save_state(
     """Write weights, averaged weights, moments and the random state, atomically."""
     tensors = {f"model.{name}": p.detach() for name, p in network.named_parameters()}
     tensors |= {f"average.{name}": value for name, value in average.items()}
-    names = {p: name for name, p in network.named_parameters()}
+    names: dict[Tensor, str] = {p: name for name, p in network.named_parameters()}
     for parameter, moments in optimizer.state.items():
         for key, value in moments.items():
             tensors[f"optimizer.{key}.{names[parameter]}"] = torch.as_tensor(value)
