@@ -93,7 +93,7 @@ def test_one_reporting_station_shifts_the_whole_climatology(
 
 def test_a_known_covariance_is_found(source: SyntheticSource) -> None:
     class Noise(SyntheticSource):
-        """Two modes of variances 4 and 1 that are seen at two stations, nothing else."""
+        """Two modes of variances 4 and 1, and a level that swings, which is no covariance."""
 
         def read(self, names: object, index: NDArray[np.int64]) -> NDArray[np.float32]:
             rng = np.random.default_rng(3)
@@ -101,7 +101,8 @@ def test_a_known_covariance_is_found(source: SyntheticSource) -> None:
             modes = np.zeros((2, *GRID.shape))
             modes[0, 3:6, :9], modes[0, 3:6, 9:] = 1, -1  # of area mean zero each
             modes[1, 6:9, ::2], modes[1, 6:9, 1::2] = 1, -1
-            fields = 380 + np.einsum("tk,khw->thw", amount[index], modes)
+            level = 380 + 5 * rng.standard_normal(self.time.size)
+            fields = level[index, None, None] + np.einsum("tk,khw->thw", amount[index], modes)
             return fields[None].astype(np.float32)
 
     noise = Noise(GRID, "2001-01-01", "2002-12-31", sites=14)
