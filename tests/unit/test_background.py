@@ -91,7 +91,9 @@ def test_one_reporting_station_shifts_the_whole_climatology(
     )
 
 
-def test_a_known_covariance_is_found(source: SyntheticSource) -> None:
+def test_a_known_covariance_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("co2net.background._TAPER_KM", (np.inf,))
+
     class Noise(SyntheticSource):
         """Two modes of variances 4 and 1, and a level that swings, which is no covariance."""
 
@@ -118,6 +120,10 @@ def test_a_known_covariance_is_found(source: SyntheticSource) -> None:
     np.testing.assert_allclose(found, expected + ridge * np.eye(14), atol=0.25)
     cross = np.einsum("eqps,pn->eqns", fitted.cross, fitted.patterns).mean(axis=(0, 1))
     np.testing.assert_allclose(cross[row * 18 + column], expected, atol=0.25)
+    share = GRID.area.sum(axis=1) / GRID.area.sum()
+    spread = np.sqrt(4 * share[3:6].sum() + share[6:9].sum())
+    assert fitted.notes["held_out_rmse_ppm"]["without_stations"] == pytest.approx(spread, rel=0.03)
+    assert fitted.notes["held_out_rmse_ppm"]["interpolation"] < 0.1 * spread
 
 
 def test_a_silent_station_is_a_station_that_was_never_there(
