@@ -736,7 +736,7 @@ def _choose(
                 error -= 2 * np.einsum("ns,ns->n", gain, held.cross[e, q][cells])
                 error += np.einsum("ns,ns->n", gain @ held.covariance[e, q], gain)
                 square += area @ error
-            known[kappa, ridge, taper] = float(np.sqrt(square / total))
+            known[kappa, ridge, taper] = float(np.sqrt(max(square, 0.0) / total))
         return known[kappa, ridge, taper]
 
     kappa, ridge, taper = 300.0, 1e-2, np.inf
