@@ -21,6 +21,7 @@ from co2net.assets import atomic_path, data_path, provenance
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.naturerun.stations import ObservationConfig, load_stations, observe
+from co2net.naturerun.statistics import year_statistics
 from co2net.naturerun.weather import Frames, days
 from co2net.naturerun.world import (
     FIRST_YEAR,
@@ -55,7 +56,7 @@ def world_attrs(config: WorldConfig) -> dict[str, Any]:
         "simulated": True,
         "seed": config.weather.seed,
         "digest": config.digest,
-        "level": "lowest model layer, 12 hPa (about 100 m) thick",
+        "level": "lowest model layer, 5 hPa (about 40 m) thick",
         **{f"made_by_{key}": value for key, value in provenance().items()},
     }
 
@@ -164,12 +165,8 @@ def _archive_year(folder: Path, config: WorldConfig, year: int, restarts: Path) 
 
 def _write_year(folder: Path, world: World, year: int, months: Sequence[Month]) -> None:
     packed = np.concatenate([CO2.pack(month.surface) for month in months])
-    flux = {
-        f"flux_{name}": np.stack([world.fluxes._bands(month.flux[name]) for month in months])
-        for name in months[0].flux
-    }
     with atomic_path(folder / f"statistics_{year}.npz") as draft, draft.open("wb") as handle:
-        np.savez_compressed(handle, courant=[m.courant for m in months], **flux)
+        np.savez_compressed(handle, **year_statistics(world, months))
     with atomic_path(folder / f"co2_{year}.npy") as draft, draft.open("wb") as handle:
         np.save(handle, packed)
 
@@ -247,7 +244,9 @@ class WorldSource:
         index = np.asarray(index, dtype=np.int64)
         rows, columns = self._cells
         truth = np.empty((index.size, len(self.stations)), dtype=np.float32)
-        self._by_year(index, lambda data, where, to: _take(truth, to, data[where][:, rows, columns]))
+        self._by_year(
+            index, lambda data, where, to: _take(truth, to, data[where][:, rows, columns])
+        )
         return observe(truth, index, self._observations)
 
     def _co2(self, index: Index) -> NDArray[np.float32]:
@@ -272,7 +271,9 @@ class WorldSource:
 
     def _weather(self, index: Index, name: str) -> NDArray[np.float32]:
         if name not in self.variables:
-            raise UserError(f"the simulated world has no {name}; it has {', '.join(self.variables)}")
+            raise UserError(
+                f"the simulated world has no {name}; it has {', '.join(self.variables)}"
+            )
         key = index.tobytes()
         if self._cached is None or self._cached[0] != key:
             unique, back = np.unique(index, return_inverse=True)

@@ -163,7 +163,7 @@ class FluxConfig:
     """
 
     gross: float = 125.0
-    cloud: float = 0.55
+    cloud: float = 0.65
     q10: float = 2.0
 
 
@@ -200,7 +200,7 @@ class Fluxes:
         cycle = self._fit[f"{component}_cycle"][month - 1]
         months = self._fit[f"{component}_months"].reshape(FITTED_YEARS, 12, -1)
         bands = self._fit[f"{component}_bands"]
-        index = year - FIRST_YEAR
+        index = max(year - FIRST_YEAR, 0)
         if index < FITTED_YEARS:
             weights = months[index, month - 1]
         else:
@@ -209,9 +209,6 @@ class Fluxes:
         flux = cycle + weights @ bands
         if component == "fossil" and index >= FITTED_YEARS:
             flux = flux * {2019: 1.004, 2020: 0.955}.get(year, 1.0)
-        if component == "land":
-            share = np.clip(self._gross_bands[month - 1], 0, None)
-            flux = flux + GROWTH_CORRECTION.get(year, 0.0) * share / share.sum()
         return flux
 
     # -- patterns ------------------------------------------------------------------------
@@ -238,7 +235,7 @@ class Fluxes:
         total = (gross * area).sum(axis=(1, 2)).mean() / UMOL_A_PG * SECONDS_A_YEAR
         gross *= self.config.gross / total
         self._gross = gross  # umol m-2 s-1, monthly means
-        self._gross_bands = self._bands(gross)
+        self._gross_bands = self.bands(gross)
         breath = (self.plants + 1e-4 * land * (lat > -58)) * self.config.q10 ** (
             (ground - 288.0) / 10.0
         )
@@ -255,7 +252,7 @@ class Fluxes:
         self._cities = _share(cities * (0.05 + land), area)
         self._open = (1 - land) + 1e-6
 
-    def _bands(self, flux: Array) -> Array:
+    def bands(self, flux: Array) -> Array:
         """(..., H) PgC/yr of fluxes (..., H, W) in umol m-2 s-1."""
         return (flux * self.grid.area).sum(axis=-1) / UMOL_A_PG * SECONDS_A_YEAR
 
@@ -287,8 +284,8 @@ class Fluxes:
             if when.max() < 1e-3:
                 continue
             pattern = _bump(lat, lon, clat, clon, rlat, rlon) * self.plants
-            pattern *= UMOL_A_PG / (pattern * self.grid.area).sum() / (
-                length * np.sqrt(np.pi) * 86400.0
+            pattern *= (
+                UMOL_A_PG / (pattern * self.grid.area).sum() / (length * np.sqrt(np.pi) * 86400.0)
             )
             out += (size * when).astype(np.float32)[:, None, None] * pattern.astype(np.float32)
         dry = 2.2 * (1 - frames.cloud) ** 1.5
@@ -341,9 +338,9 @@ class Fluxes:
 
         gross = self._gross_bands[month - 1]
         net = self.target("land", year, month)
-        burnt = self._bands(fires.mean(axis=0))
-        taken = self._bands(uptake.mean(axis=0))
-        given = self._bands(breath.mean(axis=0))
+        burnt = self.bands(fires.mean(axis=0))
+        taken = self.bands(uptake.mean(axis=0))
+        given = self.bands(breath.mean(axis=0))
         wanted = gross + net - burnt
         floor = 0.15 * gross
         extra = np.maximum(floor - wanted, 0.0)  # keep respiration positive: grow more instead
@@ -372,10 +369,6 @@ class Fluxes:
             "ocean": np.broadcast_to(ocean.astype(np.float32), land.shape),
             "fossil": (fossil[None] * daily[:, None, :]).astype(np.float32),
         }
-
-
-GROWTH_CORRECTION: dict[int, float] = {}
-"""Added to the land flux of a year (PgC/yr), so that the global mean follows NOAA's."""
 
 
 def _share(pattern: Array, area: Array) -> Array:

@@ -31,26 +31,35 @@ class MixingConfig:
         Through the top of the fourth layer: everywhere, and in the rain belt besides.
     cyclone : float
         Rise of the exchange through the third and fourth tops in a moderate low.
-    polar : float
-        Factor on the third top poleward of 45 N in summer.
+    lid : float
+        How fast a high closes the upper tops.
+    north : float
+        Factor on the ocean's third top poleward of 52 N in summer.
+    north_land : float
+        Share of that which holds over land.
+    trade : float
+        How far the trade-wind inversion closes the ocean's third top about 17 degrees.
     diffusion : m2/s
         Eddy diffusivity along latitude a layer.
     """
 
-    night: float = 5.0e-3
-    night_2: float = 2.5e-3
+    night: float = 1.5e-3
+    night_2: float = 1.2e-3
     day: float = 0.12
-    day_2: float = 0.08
-    day_3: float = 0.020
-    land_3: float = 1.4e-3
+    day_2: float = 0.12
+    day_3: float = 0.04
+    land_3: float = 2.0e-3
     ocean: float = 0.06
     ocean_2: float = 0.02
-    ocean_3: float = 2.3e-3
-    top: float = 0.9e-3
-    top_tropics: float = 6.0e-3
-    cyclone: float = 1.2
-    polar: float = 1.0
-    diffusion: tuple[float, ...] = (3e4, 3e4, 8e4, 2e5, 4e5)
+    ocean_3: float = 6.0e-3
+    top: float = 4.0e-4
+    top_tropics: float = 3.0e-3
+    cyclone: float = 1.6
+    lid: float = 1.1
+    north: float = 0.6
+    north_land: float = 0.5
+    trade: float = 0.8
+    diffusion: tuple[float, ...] = (1e5, 1e5, 2e5, 3e5, 3e5)
 
 
 def exchange(frames: Frames, weather: Weather, config: MixingConfig) -> Array:
@@ -70,23 +79,30 @@ def exchange(frames: Frames, weather: Weather, config: MixingConfig) -> Array:
     wind = np.sqrt(frames.u**2 + frames.v**2 + 0.5)
     cloud = frames.cloud
     low = np.float32(1.0) + np.float32(c.cyclone) * np.clip(2 * cloud - 1, 0, 1)
-    lid = np.exp(-np.float32(0.9) * frames.subsidence)
+    lid = np.exp(-np.float32(c.lid) * frames.subsidence)
     warm = np.clip((frames.climate - 262.0) / 30.0, 0.05, 1.1)
     sun = frames.light * (1.0 - 0.6 * cloud) * warm * 1.4
     # stability of the night: clear and calm is quiet, cloud and wind stir
-    stir = (0.12 + 0.25 * cloud) + (wind / 5.5) ** 2
+    stir = (0.2 + 0.3 * cloud) + (wind / 6.5) ** 2
     lat = weather.grid.lat[:, None]
     sea_warm = np.clip((frames.climate - 250.0) / 40.0, 0.1, 1.0)
     out = np.empty((frames.time.size, 4, *land.shape), dtype=np.float32)
     blow = 0.4 + wind / 8.0
     out[:, 0] = land * (c.night * stir + c.day * sun) + (1 - land) * c.ocean * blow
-    out[:, 1] = land * (c.night_2 * stir + c.day_2 * sun * (0.4 + 0.6 * lid)) + (
-        1 - land
-    ) * c.ocean_2 * blow * sea_warm
+    out[:, 1] = (
+        land * (c.night_2 * stir * lid + c.day_2 * sun * (0.4 + 0.6 * lid))
+        + (1 - land) * c.ocean_2 * blow * sea_warm
+    )
     season = np.cos(year_phase(frames.time) - np.radians(25.0))[:, None, None]
-    north = 1 + (c.polar - 1) * (0.5 - 0.5 * season) / (1 + np.exp(-(lat - 45.0) / 4.0))
+    north = 1 + (c.north - 1) * (0.5 - 0.5 * season) / (1 + np.exp(-(lat - 52.0) / 4.0))
+    trade = 1 - c.trade * np.exp(-(((np.abs(lat) - 17.0) / 9.0) ** 2))
     out[:, 2] = (
-        (land * (c.land_3 + c.day_3 * sun) + (1 - land) * c.ocean_3 * sea_warm) * low * lid * north
+        (
+            land * (c.land_3 + c.day_3 * sun) * (1 + (north - 1) * c.north_land)
+            + (1 - land) * c.ocean_3 * sea_warm * north * trade
+        )
+        * low
+        * lid
     )
     belt = np.exp(-(((lat + 7.0 * season - 2.0) / 14.0) ** 2))
     out[:, 3] = (c.top + c.top_tropics * belt * (0.4 + cloud)) * low

@@ -26,7 +26,7 @@ GRAVITY = 9.80665
 """Standard gravity (m/s2)."""
 MOLAR_MASS_AIR = 0.0289644
 """Molar mass of dry air (kg/mol)."""
-LAYERS_PA = (1200.0, 4800.0, 12000.0, 32000.0, 48300.0)
+LAYERS_PA = (500.0, 4500.0, 13000.0, 32000.0, 48300.0)
 """Thickness of the layers, the surface's first (Pa); together the mean dry surface pressure."""
 
 Array = NDArray[np.float64]

@@ -33,10 +33,10 @@ STREAM_SHAPE = np.array(
     # wave in phase, wave in quadrature (westward tilt with height), stationary patterns
     [
         [1.00, 0.00, 1.00],
-        [1.08, -0.06, 1.00],
-        [1.15, -0.20, 0.80],
-        [1.20, -0.50, 0.30],
-        [1.10, -1.00, -0.30],
+        [1.00, -0.05, 1.00],
+        [0.90, -0.12, 0.80],
+        [0.55, -0.25, 0.30],
+        [0.40, -0.40, -0.30],
     ]
 )
 """(L, 3): share of the three streamfunctions in each layer."""
@@ -143,6 +143,8 @@ class WeatherConfig:
         Draws the phases, speeds and places of the waves.
     synoptic, tropical, slow : m/s
         Root-mean-square meridional surface wind of mid-latitude, easterly and slow waves.
+    subtropical, polar : m/s
+        The same of waves about 28 degrees and of flow across the poles.
     zonal : float
         Factor on the mean surface wind.
     jet : m/s
@@ -152,12 +154,14 @@ class WeatherConfig:
     """
 
     seed: int = 7
-    synoptic: float = 6.5
-    tropical: float = 2.2
+    synoptic: float = 6.3
+    tropical: float = 1.2
     slow: float = 2.5
+    subtropical: float = 8.5
+    polar: float = 5.0
     zonal: float = 1.0
     jet: float = 30.0
-    hadley: float = 3.0
+    hadley: float = 2.5
 
 
 @dataclass
@@ -276,7 +280,7 @@ class Weather:
                         rate = rng.uniform(4, 9) * rng.choice((-1, 1))
                     else:
                         rate = np.clip(rng.normal(9.5 if k < 10 else 11.0, 2.5), 4.0, 16.0)
-                    lat = side * rng.normal(49 if k > 2 else 54, 7)
+                    lat = 52 + rng.normal(0, 8) if side > 0 else -50 + rng.normal(0, 7)
                     w = rng.uniform(11, 16) if k < 9 else rng.uniform(7, 10)
                     add(k, rate, lat, w, share[k - 1] * np.sqrt(2), side)
             for k in range(1, 5):  # slow: dry and wet spells of weeks
@@ -285,9 +289,17 @@ class Weather:
                     lat = side * rng.uniform(35, 65)
                     rms = c.slow * np.sqrt(2 / 20)
                     add(k, rate, lat, rng.uniform(10, 16), rms, side)
+            for k in range(3, 9):
+                for _ in range(4):
+                    rms = c.subtropical * np.sqrt(2 / 24) * (1.0 if side > 0 else 0.5)
+                    lat = side * rng.uniform(18, 32)
+                    add(k, rng.uniform(3, 8), lat, rng.uniform(8, 12), rms, 0)
+            for k in (1, 1, 1, 2, 2, 3):  # centred on the pole, the air crosses it
+                rate = rng.uniform(12, 30) / k * rng.choice((-1, 1))
+                add(k, rate, side * 90.0, 25.0, c.polar * np.sqrt(2 / 6), 0)
         for k in range(2, 11):
             for _ in range(6):
-                lat = rng.uniform(-18, 18)
+                lat = rng.uniform(-12, 20)
                 rms = c.tropical * np.sqrt(2 / 54)
                 add(k, rng.normal(-5, 1.5), lat, rng.uniform(7, 11), rms, 0)
         self._k = np.array(number)
@@ -296,12 +308,15 @@ class Weather:
         pick = [np.array(x)[order] for x in (speed, phase, centre, width, wind, kind)]
         rate, self._phase, centre_, width_, wind_, self._kind = pick
         self._rate = np.radians(rate) * self._k  # radians a day
-        amplitude = 1.3 * wind_ * EARTH_RADIUS_M * np.cos(np.radians(centre_)) / self._k
+        at_pole = np.abs(centre_) == 90.0
+        height = np.where(at_pole, 1.0, np.cos(np.radians(centre_)))
+        amplitude = 1.3 * wind_ * EARTH_RADIUS_M * height / self._k
+        power = np.where(at_pole, self._k, 2.0)
 
         def envelope(lat: NDArray[np.float64]) -> NDArray[np.float64]:
             shape = np.exp(-(((lat[None] - centre_[:, None]) / width_[:, None]) ** 2))
-            fade = (np.cos(np.radians(lat))[None] / np.cos(np.radians(centre_))[:, None]) ** 2
-            return amplitude[:, None] * shape * fade
+            cosine = np.cos(np.radians(np.clip(lat, -90.0, 90.0)))[None]
+            return amplitude[:, None] * shape * (cosine / height[:, None]) ** power[:, None]
 
         mid = self.grid.lat
         edge = self.grid.lat_edges
@@ -342,12 +357,15 @@ class Weather:
         self._pattern = stack(lambda r: field_of(r, mid, lon))
         a, cos = EARTH_RADIUS_M, np.cos(np.radians(mid))
         self._pattern_u = stack(
-            lambda r: -(field_of(r, mid + h, lon) - field_of(r, mid - h, lon))
-            / (a * np.radians(2 * h))
+            lambda r: (
+                -(field_of(r, mid + h, lon) - field_of(r, mid - h, lon)) / (a * np.radians(2 * h))
+            )
         )
         self._pattern_v = stack(
-            lambda r: (field_of(r, mid, lon + h) - field_of(r, mid, lon - h))
-            / (a * cos * np.radians(2 * h))
+            lambda r: (
+                (field_of(r, mid, lon + h) - field_of(r, mid, lon - h))
+                / (a * cos * np.radians(2 * h))
+            )
         )
 
     # -- mean circulation -----------------------------------------------------------------
@@ -380,7 +398,7 @@ class Weather:
         """(T, L, n) m/s: mean overturning at latitudes (degrees); no net flux of air."""
         season = np.cos(year_phase(t) - np.radians(25.0))[:, None]
         lat = lat[None]
-        north = np.exp(-(((lat - 15) / 9.0) ** 2)) * (0.8 + 0.6 * season)
+        north = np.exp(-(((lat - 15) / 9.0) ** 2)) * (0.9 + 0.4 * season)
         south = np.exp(-(((lat + 15) / 9.0) ** 2)) * (0.8 - 0.6 * season)
         cross = np.exp(-((lat / 8.0) ** 2)) * season
         ferrel = 0.25 * (np.exp(-(((lat - 47) / 9.0) ** 2)) - np.exp(-(((lat + 47) / 9.0) ** 2)))
@@ -413,7 +431,7 @@ class Weather:
         strength = np.where(
             self._kind[None] == 0,
             1.0,
-            1.0 + np.where(self._kind == 1, 0.3, -0.12)[None] * season[:, None],
+            1.0 + np.where(self._kind == 1, 0.4, -0.12)[None] * season[:, None],
         )
         angle = self._phase[None] - self._rate[None] * t[:, None]
         real, imag = strength * np.cos(angle), strength * np.sin(angle)
@@ -453,9 +471,10 @@ class Weather:
         for offset in (-1.0, 0.0, 1.0):
             hour = 2 * np.pi * ((t + offset / 24.0)[:, None] % 1.0 - 0.5)
             hour = hour + np.radians(self.grid.lon)[None]
-            cosine = np.sin(lat) * np.sin(declination)[:, None, None] + (
-                np.cos(lat) * np.cos(declination)[:, None, None]
-            ) * np.cos(hour)[:, None, :]
+            cosine = (
+                np.sin(lat) * np.sin(declination)[:, None, None]
+                + (np.cos(lat) * np.cos(declination)[:, None, None]) * np.cos(hour)[:, None, :]
+            )
             total = total + np.clip(cosine, 0.0, None)
         return (total / 3.0).astype(np.float32)
 

@@ -20,7 +20,7 @@ from co2net.naturerun.mixing import MixingConfig, exchange
 from co2net.naturerun.transport import LAYERS_PA, MOLAR_MASS_AIR, Geometry, advance
 from co2net.naturerun.weather import STREAM_SHAPE, Frames, Weather, WeatherConfig, days
 
-WORLD_VERSION = "0.1"
+WORLD_VERSION = "1.0"
 """Changes whenever the simulated values change."""
 
 FIRST_YEAR, LAST_YEAR = 2000, 2020
@@ -55,8 +55,8 @@ class WorldConfig:
     weather: WeatherConfig = field(default_factory=WeatherConfig)
     flux: FluxConfig = field(default_factory=FluxConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
-    initial: float = 364.6
-    spin_up: int = 2
+    initial: float = 364.9
+    spin_up: int = 3
 
     @property
     def digest(self) -> str:
@@ -97,6 +97,8 @@ class Month:
         Weather of the month.
     flux : dict
         Component -> (H, W), mean flux, umol m-2 s-1.
+    mass : (3,) float
+        CO2 of the air (kg umol/mol) before and after, and what the surface added in between.
     courant : float
         Largest Courant number along latitude.
     """
@@ -106,6 +108,7 @@ class Month:
     surface: NDArray[np.float32]
     frames: Frames
     flux: dict[str, Array]
+    mass: tuple[float, float, float]
     courant: float
 
 
@@ -162,6 +165,7 @@ class World:
         air = self.air
         diffusion = np.array(self.config.mixing.diffusion)
         courant = 0.0
+        before = float((state * air).sum())
         for n in range(t.size):
             largest = advance(
                 state, air, psi[n], STREAM_SHAPE, zonal[n], meridional[n], mixing[n], diffusion,
@@ -175,7 +179,9 @@ class World:
                 f"{year}-{month:02d}: the wind crosses {courant:.2f} cells of latitude a step"
             )
         mean = {name: values.mean(axis=0, dtype=np.float64) for name, values in parts.items()}
-        return Month(year, month, surface, frames, mean, courant)
+        total = flux.sum(axis=0, dtype=np.float64) * g.area[:, None] * MOLAR_MASS_AIR
+        mass = (before, float((state * air).sum()), float(total.sum() * STEP_SECONDS))
+        return Month(year, month, surface, frames, mean, mass, courant)
 
     def run(
         self, state: Array, start: tuple[int, int], end: tuple[int, int], restarts: Path | None
@@ -222,9 +228,7 @@ class World:
         check_restarts(folder, self.config)
         return Restart.load(folder / f"{year:04d}-{month:02d}.npz").unpack()
 
-    def months(
-        self, year: int, month: int, restarts: Path | None = None
-    ) -> Iterator[Month]:
+    def months(self, year: int, month: int, restarts: Path | None = None) -> Iterator[Month]:
         """The month and those before it back to its restart, the wanted one last."""
         first = max(m for m in RESTART_MONTHS if m <= month)
         state = self.state_at(year, first, restarts)
