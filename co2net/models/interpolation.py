@@ -17,7 +17,7 @@ _ABOUT = {
     "climatology": (
         "Climatology",
         "Season and hour of the day at every cell, shifted to the level that the stations report.",
-        "Textbook background; see docs/methods.md",
+        "Daley (1991), Atmospheric Data Analysis, ch. 4",
     ),
     "interpolation": (
         "Interpolation",
