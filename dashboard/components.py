@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import param
 from panel.custom import Child, Children, JSComponent
@@ -25,7 +25,9 @@ class _Part(JSComponent):
 
     __abstract = True
 
-    def __init__(self, listener: Callable[[dict[str, Any]], None] | None = None, **params: Any):
+    def __init__(
+        self, listener: Callable[[dict[str, Any]], None] | None = None, **params: Any
+    ) -> None:
         self._listener = listener
         super().__init__(**params)
 
@@ -58,7 +60,7 @@ class Shell(_Part):
     bar = Child()
 
     _esm = _ASSETS / "shell.js"
-    _stylesheets = [*_css("base", "shell"), css_variables()]
+    _stylesheets: ClassVar[list[str]] = [*_css("base", "shell"), css_variables()]
 
 
 class Board(_Part):
@@ -70,9 +72,10 @@ class Board(_Part):
     titles = param.List(default=[])
     bars = param.List(default=[None, None])
     numbers = param.String()
+    drawing = param.Boolean(False, doc="Whether a drag draws a box.")
 
     _esm = _ASSETS / "board.js"
-    _stylesheets = _css("base", "board")
+    _stylesheets: ClassVar[list[str]] = _css("base", "board")
 
 
 class InspectorPart(_Part):
@@ -86,7 +89,7 @@ class InspectorPart(_Part):
     series = Child()
 
     _esm = _ASSETS / "inspector.js"
-    _stylesheets = _css("base", "inspector")
+    _stylesheets: ClassVar[list[str]] = _css("base", "inspector")
 
 
 class TimeBar(_Part):
@@ -104,4 +107,4 @@ class TimeBar(_Part):
     locale = param.String("en-GB")
 
     _esm = _ASSETS / "timebar.js"
-    _stylesheets = _css("base", "timebar")
+    _stylesheets: ClassVar[list[str]] = _css("base", "timebar")

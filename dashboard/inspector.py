@@ -113,6 +113,8 @@ class Inspector:
         reach = int(np.timedelta64(DAYS, "D") / source.step)
         window = max(0, index - reach), min(source.time.size - 1, index + reach)
         self._wanted, self._window = wanted, window
+        first, last = source.time[list(window)].astype("datetime64[ms]").astype(np.int64)
+        self._plot.x_range.update(start=float(first), end=float(last))
         self._work.submit(partial(_series, session.service, *wanted, window), self._apply)
 
     def _apply(self, result: tuple[tuple[str, ...], Any, NDArray[np.float32]]) -> None:
@@ -122,7 +124,7 @@ class Inspector:
             there = n < len(names)
             data[f"s{n}"] = values[n] if there else np.full(times.size, np.nan, np.float32)
         self._data.data = data
-        self._fit(times, values)
+        self._fit(values)
         rows = [("", "@time{%F %H:%M} UTC")]
         for n, name in enumerate(names):
             rows.append((self.session.layer_name(name), f"@s{n}{{0.00}} ppm"))
@@ -130,10 +132,8 @@ class Inspector:
         self._paint()
         self.mark(self.session.state.frame)
 
-    def _fit(self, times: Any, values: NDArray[np.float32]) -> None:
-        """Axes that hold the series; at least 2 ppm, so that noise does not look like news."""
-        first, last = times[[0, -1]].astype("datetime64[ms]").astype(np.int64)
-        self._plot.x_range.update(start=float(first), end=float(last))
+    def _fit(self, values: NDArray[np.float32]) -> None:
+        """An axis that holds the series; at least 2 ppm, so that noise does not look like news."""
         seen = values[np.isfinite(values)]
         if seen.size:
             low, high = float(seen.min()), float(seen.max())

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from html import escape
 
 import numpy as np
-from numpy.typing import NDArray
 
 from co2net.errors import UserError
+from co2net.evaluation.metrics import Scores
 from dashboard.i18n import Translator
 from dashboard.maps.layers import number
 from dashboard.service import Service
 from dashboard.theme import line
 
 REGIONS = ("global", "ocean", "eurasia")
-METRICS = ("rmse", "bias", "acc")
+METRICS = {"rmse": "rmse", "bias": "bias", "acc": "acc_climatology"}
+"""Scores of one frame and their names in `co2net.evaluation.metrics`. The ACC of a frame takes its
+anomalies about the truth's mean over the frame's month, cell by cell."""
 
 
 @dataclass
@@ -54,34 +56,36 @@ def judge(
     regions = (*REGIONS, region) if region not in REGIONS else REGIONS
     out = Numbers(index, tuple(models), regions)
     time = source.time[index]
-    weights = {key: service.mask(key) * source.grid.weights for key in regions}
-    here = weights[region]
+    masks = {key: service.mask(key) for key in regions}
+    masks = {key: mask for key, mask in masks.items() if mask.sum() > 0}
+    here = masks[region] * source.grid.area if region in masks else None
     cell = None if point is None else tuple(int(v) for v in source.grid.cell(*point))
+    truth = None
     for name in ("truth", *models):
         try:
-            values = service.engine.field(name, time).astype(np.float64)
+            values = service.engine.field(name, time)
         except UserError:
             continue
         if name == "truth":
             truth = values
-        else:
-            for key, weight in weights.items():
-                if weight.sum() <= 0:
-                    continue
-                for metric in METRICS:
-                    out.scores[metric, name, key] = _score(metric, values, truth, weight)
+        elif truth is not None:
+            scores = Scores(source.grid, masks)
+            scores.update(truth[None], values[None], service.month_mean(index)[None])
+            for key, found in scores.results().items():
+                for metric, score in METRICS.items():
+                    out.scores[metric, name, key] = found[score]
         if cell is not None:
             out.here[name] = float(values[cell])
-        elif here.sum() > 0:
+        elif here is not None:
             out.here[name] = float((values * here).sum() / here.sum())
     return out
 
 
-def table(numbers: Numbers, t: Translator, theme: str, region_name: str, when: str) -> str:
+def table(numbers: Numbers, t: Translator, theme: str, when: str) -> str:
     """HTML table of the scores; the best of each column is bold. Everything is escaped."""
     if not numbers.scores:
         return f'<p class="empty">{escape(t("numbers.empty"))}</p>'
-    names = [t.or_else(f"region.{key}", region_name) for key in numbers.regions]
+    names = [t.or_else(f"region.{key}", t("numbers.box")) for key in numbers.regions]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ["", *names])
     body = []
     for metric in METRICS:
@@ -100,7 +104,8 @@ def table(numbers: Numbers, t: Translator, theme: str, region_name: str, when: s
                 text = number(value, 2, signed=metric == "bias")
                 cells.append(f"<td{mark}>{text}</td>")
             body.append(
-                f'<tr data-metric="{metric}" data-model="{escape(model)}"><th scope="row" title="{label}">'
+                f'<tr data-metric="{metric}" data-model="{escape(model)}">'
+                f'<th scope="row" title="{label}">'
                 f'<span class="key" style="background:{drawn.colour}"></span>{label}</th>'
                 f"{''.join(cells)}</tr>"
             )
@@ -108,23 +113,6 @@ def table(numbers: Numbers, t: Translator, theme: str, region_name: str, when: s
         f"<table><caption>{escape(t('numbers.title'))} <small>{escape(when)}</small></caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     )
-
-
-def _score(
-    metric: str,
-    values: NDArray[np.float64],
-    truth: NDArray[np.float64],
-    weight: NDArray[np.float64],
-) -> float:
-    weight = weight / weight.sum()
-    error = values - truth
-    if metric == "rmse":
-        return float(np.sqrt((weight * error**2).sum()))
-    if metric == "bias":
-        return float((weight * error).sum())
-    mean = (weight * truth).sum()
-    y, u = values - mean, truth - mean
-    return float((weight * y * u).sum() / np.sqrt((weight * y**2).sum() * (weight * u**2).sum()))
 
 
 def _best(numbers: Numbers, metric: str, key: str) -> str | None:

@@ -65,6 +65,7 @@ class Service:
         self.slow = ThreadPoolExecutor(2, "series")
         self._limits: dict[tuple[str, int], tuple[float, float]] = {}
         self._masks: dict[str, NDArray[np.float64]] = {}
+        self._means: dict[tuple[str, int], NDArray[np.float32]] = {}
         self._ahead: set[tuple[str, int]] = set()
         self._making: dict[str, None] = {}
         self._lock = threading.Lock()
@@ -117,6 +118,18 @@ class Service:
                 self._masks.clear()
             self._masks[key] = region(key).mask(self.source.grid)
         return self._masks[key]
+
+    def month_mean(self, index: int) -> NDArray[np.float32]:
+        """(H, W) umol/mol: mean of the truth over the frames that there are of a month."""
+        month = self.source.time[index].astype("datetime64[M]")
+        mine = (self.source.time.astype("datetime64[M]") == month) & self.source.available
+        key = str(month), int(mine.sum())
+        if key not in self._means:
+            frames = self.source.read(["co2"], np.flatnonzero(mine))[0]
+            if len(self._means) > 24:
+                self._means.clear()
+            self._means[key] = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return self._means[key]
 
     def look_ahead(self, layers: Sequence[str], index: int, frames: int = 16) -> None:
         """Have the frames that come next computed, so that a player finds them ready."""
@@ -189,7 +202,7 @@ class Service:
         self.slow.submit(self._make_month, month, failed)
 
     def _make_month(self, month: str, failed: Callable[[str], None]) -> None:
-        code = "import sys; from co2net.naturerun import add_month; add_month(sys.argv[1], sys.argv[2])"
+        code = "import sys; from co2net.naturerun import add_month; add_month(*sys.argv[1:])"
         done = subprocess.run(
             [sys.executable, "-c", code, str(self.store), month],
             capture_output=True,

@@ -74,8 +74,7 @@ class Session:
         self.state.param.watch(self._changed, list(ViewState.param.values(False)))
         self._stop_listening = service.listen(lambda: self.deliver(self._months_changed))
         self._open_page()
-        for fault in faults:
-            self._tell_fault(fault)
+        self._tell_faults(faults)
 
     # -- building -----------------------------------------------------------------------
 
@@ -120,56 +119,62 @@ class Session:
     def _drawer(self) -> pn.Column:
         t, state = self.t, self.state
         projection = pmui.RadioButtonGroup(
-            label=t("drawer.projection"),
+            margin=0,
             options={t(f"drawer.{key}"): key for key in ("robinson", "platecarree")},
             value=state.projection,
             size="small",
             sizing_mode="stretch_width",
         )
         projection.param.watch(lambda e: state.param.update(projection=e.new), "value")
-        cells = pmui.Switch(label=t("drawer.cells"), value=state.cells)
+        cells = pmui.Switch(label=t("drawer.cells"), value=state.cells, margin=0)
         cells.param.watch(lambda e: state.param.update(cells=e.new), "value")
-        stations = pmui.Switch(label=t("drawer.stations"), value=state.stations)
+        stations = pmui.Switch(label=t("drawer.stations"), value=state.stations, margin=0)
         stations.param.watch(lambda e: state.param.update(stations=e.new), "value")
-        low, high = (
-            pmui.FloatInput(
-                label=t(f"drawer.{name}"), size="small", step=5, width=112, placeholder="–"
+        low, high, spread = (
+            pmui.TextInput(
+                label=t(f"drawer.{name}"),
+                size="small",
+                placeholder=t("drawer.automatic"),
+                value=value,
+                margin=(6, 0, 0, 0),
+                sizing_mode="stretch_width",
+                css_classes=[f"limit-{name}"],
             )
-            for name in ("low", "high")
+            for name, value in (
+                ("low", "" if state.co2 is None else f"{state.co2[0]:g}"),
+                ("high", "" if state.co2 is None else f"{state.co2[1]:g}"),
+                ("spread", "" if state.spread is None else f"{state.spread:g}"),
+            )
         )
-        spread = pmui.FloatInput(
-            label=t("drawer.spread"),
-            size="small",
-            step=1,
-            value=state.spread,
-            sizing_mode="stretch_width",
-        )
-        if state.co2 is not None:
-            low.value, high.value = state.co2
 
-        def limits(event: param.parameterized.Event) -> None:
-            if low.value is None or high.value is None:
-                return
-            if not 0 <= low.value < high.value <= 5000:
+        def read(name: str, text: str) -> None:
+            values, faults = parse(f"{name}={text}", self.world)
+            if faults:
                 self.notify(t("notice.limits"))
-                return
-            state.co2 = (low.value, high.value)
-
-        def reach(event: param.parameterized.Event) -> None:
-            if event.new is None or 0 < event.new <= 1000:
-                state.spread = event.new
             else:
-                self.notify(t("notice.limits"))
+                state.param.update(**values)
+
+        def limits(event: Any) -> None:
+            if low.value.strip() and high.value.strip():
+                read("co2", f"{low.value},{high.value}")
+
+        def reach(event: Any) -> None:
+            if spread.value.strip():
+                read("spread", spread.value)
 
         def fit(event: Any) -> None:
-            low.value = high.value = spread.value = None
+            low.value = high.value = spread.value = ""
             state.param.update(co2=None, spread=None)
 
         low.param.watch(limits, "value")
         high.param.watch(limits, "value")
         spread.param.watch(reach, "value")
         automatic = pmui.Button(
-            label=t("drawer.fit"), variant="outlined", size="small", sizing_mode="stretch_width"
+            label=t("drawer.fit"),
+            variant="outlined",
+            size="small",
+            margin=(8, 0, 0, 0),
+            sizing_mode="stretch_width",
         )
         automatic.on_click(fit)
         attrs = self.service.source.attrs
@@ -181,7 +186,8 @@ class Session:
             heading("drawer.projection"),
             projection,
             heading("drawer.scale"),
-            pn.Row(low, high, margin=0),
+            low,
+            high,
             spread,
             automatic,
             heading("drawer.map"),
@@ -191,6 +197,7 @@ class Session:
             pmui.Typography(
                 "\n\n".join(str(attrs.get(key, "")) for key in ("title", "version", "licence")),
                 variant="body2",
+                margin=0,
             ),
             sizing_mode="stretch_width",
             css_classes=["controls"],
@@ -318,8 +325,7 @@ class Session:
             self.state.param.update(**(target | values))
         finally:
             self._from_address = False
-        for fault in faults:
-            self._tell_fault(fault)
+        self._tell_faults(faults)
 
     def _played(self, event: param.parameterized.Event) -> None:
         if not event.new:
@@ -410,9 +416,7 @@ class Session:
 
     def table(self, numbers: Numbers) -> str:
         """The table of numbers in the words of this session."""
-        return table(
-            numbers, self.t, self.state.theme, self.region_name(), self.when(numbers.index)
-        )
+        return table(numbers, self.t, self.state.theme, self.when(numbers.index))
 
     def _months_changed(self) -> None:
         making = [m["key"] for m in self.service.months() if m["state"] == "making"]
@@ -446,8 +450,10 @@ class Session:
     def _dismiss(self, number: Any) -> None:
         self.shell.notices = [n for n in self.shell.notices if n["id"] != number]
 
-    def _tell_fault(self, fault: Fault) -> None:
-        self.notify(self.t("notice.address", name=fault.name, value=fault.value))
+    def _tell_faults(self, faults: list[Fault]) -> None:
+        if faults:
+            listed = ", ".join(f"{fault.name}={fault.value}" for fault in faults)
+            self.notify(self.t("notice.address", list=listed))
 
     # -- threads ------------------------------------------------------------------------
 

@@ -19,6 +19,26 @@ export function render({model}) {
     cell.setAttribute("aria-label", model.titles[n]?.title ?? role)
     root.append(cell)
   })
+  // Buttons of the map, on the first panel: they serve all panels, which move together.
+  const say = model.strings
+  const PATHS = {in: "M12 5v14M5 12h14", out: "M5 12h14", whole: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
+                 box: "M4 8V4h4M20 8V4h-4M4 16v4h4M20 16v4h-4M11 4h2M11 20h2M4 11v2M20 11v2"}
+  const button = (icon, text, act) => {
+    const node = el("button", `map-${icon}`)
+    node.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true"><path d="${PATHS[icon]}"/></svg>`
+    node.title = text
+    node.setAttribute("aria-label", text)
+    node.addEventListener("click", act)
+    return node
+  }
+  const box = button("box", say.box, () => { model.drawing = !model.drawing })
+  root.querySelector(".map").append(el("div", "map-tools",
+    button("in", say.zoom_in, () => model.send_msg({zoom: "in"})),
+    button("out", say.zoom_out, () => model.send_msg({zoom: "out"})),
+    button("whole", say.whole, () => model.send_msg({whole: true})), box))
+  const draw_box = () => { box.setAttribute("aria-pressed", model.drawing); root.classList.toggle("drawing", model.drawing) }
+  model.on("drawing", draw_box)
+
   const bars = ["value", "difference"].map((kind) => {
     const bar = el("div", `colourbar ${kind}`)
     root.append(bar)
@@ -53,6 +73,6 @@ export function render({model}) {
   model.on("titles", draw_titles)
   model.on("bars", draw_bars)
   model.on("numbers", draw_numbers)
-  draw_titles(); draw_bars(); draw_numbers()
+  draw_titles(); draw_bars(); draw_numbers(); draw_box()
   return root
 }

@@ -139,8 +139,8 @@ export function render({model}) {
   function tick() {
     const now = performance.now(), pace = 1000 / model.fps
     if (asked != null && now - asked_at < 20000) { return }
-    // What fell due while the last frame was on its way is dropped, up to a second's worth.
-    const late = Math.min(Math.floor((now - due) / pace), model.fps)
+    // What fell due while the last frame was on its way is dropped, but not so much that nothing is seen.
+    const late = Math.min(Math.floor((now - due) / pace), 3)
     due = Math.max(due + (late + 1) * pace, now - pace)
     root.dataset.dropped = Number(root.dataset.dropped ?? 0) + Math.max(0, late)
     root.dataset.played = Number(root.dataset.played ?? 0) + 1

@@ -7,6 +7,8 @@ the projected images for the eye, and the fields themselves for the hover text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -114,7 +116,7 @@ class MapFigures:
         self._on_tap, self._on_box = on_tap, on_box
         self.projection: Projection = projections()["robinson"]
         self._smooth = True
-        self._labels: dict[str, str] = {}
+        self._labels: dict[str, tuple[str, str, int, bool]] = {}
         # Bokeh keeps arrays of one cell a column, so an image is one cell.
         empty = np.full((2, 2), np.nan, dtype=np.float32)
         cells = np.full(grid.shape, np.nan, dtype=np.float32)
@@ -200,7 +202,7 @@ class MapFigures:
                 "x", "y", source=self._graticule, line_width=0.6, line_alpha=0.22
             ),
             "coast": plot.multi_line("x", "y", source=self._coast, line_width=0.8, line_alpha=0.85),
-            "edge": plot.line("x", "y", source=self._outline, line_width=1),
+            "edge": plot.line("x", "y", source=self._outline, line_width=1.5),
             "region": plot.multi_line(
                 "x", "y", source=self._region, line_width=2.2, line_color="#ff2d78"
             ),
@@ -209,7 +211,7 @@ class MapFigures:
             "x",
             "y",
             source=self._sites,
-            size=5,
+            size=5.5 if len(self.roles) == 1 else 4,
             fill_color="#ffffff",
             line_color="#000000",
             line_width=1,
@@ -359,25 +361,23 @@ class MapFigures:
         """Colours and limits of one panel."""
         mapper = self.mappers[role]
         colours = palette("diverging" if diverging else "sequential")
-        if list(mapper.palette) != list(colours):
-            mapper.palette = colours
-        mapper.update(low=low, high=high)
+        if (mapper.low, mapper.high, tuple(mapper.palette)) != (low, high, colours):
+            mapper.update(low=low, high=high, palette=list(colours))
 
     def set_hover(self, labels: Mapping[str, tuple[str, str, int, bool]], site: str) -> None:
         """Text of the hover: for every role its label, unit, decimals and whether signed."""
+        if dict(labels) == self._labels:
+            return
+        self._labels = dict(labels)
         self._style.data = {
             "role": list(self.roles),
             "unit": [labels[role][1] for role in self.roles],
             "digits": [labels[role][2] for role in self.roles],
             "signed": [labels[role][3] for role in self.roles],
         }
-        names = {role: labels[role][0] for role in self.roles}
-        if names == self._labels:
-            return
-        self._labels = names
         common = {"geo": self._geo, "frame": self.frame, "style": self._style}
         formatters: dict[str, Any] = {"$x": CustomJSHover(args=common, code=_PLACE)}
-        rows = [("", "$x{custom}")]
+        rows = []
         for role in self.roles:
             column = f"@hover_{role}"
             formatters[column] = CustomJSHover(
@@ -389,11 +389,12 @@ class MapFigures:
                 },
                 code=_VALUE,
             )
-            rows.append((names[role], column + "{custom}"))
+            rows.append((labels[role][0], column + "{custom}"))
+        text = _tooltip("$x{custom}", rows)
         for hover in self._hovers:
-            hover.update(tooltips=rows, formatters=formatters)
+            hover.update(tooltips=text, formatters=formatters)
         for hover in self._site_hovers:
-            hover.tooltips = [(site, "@code · @name"), ("", "@place · @altitude")]
+            hover.tooltips = _tooltip(site, [("@code", "@name"), ("@place", "@altitude")])
 
     def set_stations(self, visible: bool) -> None:
         """Show or hide the sites."""
@@ -425,11 +426,23 @@ class MapFigures:
             lon, lat = np.meshgrid(np.linspace(west, east, 9), np.linspace(south, north, 9))
             x, y = self.projection.forward(lon, lat)
             x0, y0, x1, y1 = x.min(), y.min(), x.max(), y.max()
-            pad = 0.25 * max(x1 - x0, 2 * (y1 - y0), 20.0)
-        else:
-            pad = 3.0
-        self._want_x.update(start=float(x0 - pad), end=float(x1 + pad))
-        self._want_y.update(start=float(y0 - pad), end=float(y1 + pad))
+            pad = 0.25 * max(x1 - x0, y1 - y0, 16.0)
+            west, south, east, north = self.projection.bounds
+            x0, x1 = max(x0 - pad, west), min(x1 + pad, east)
+            y0, y1 = max(y0 - pad, south), min(y1 + pad, north)
+        self._want(x0 - 3.0, y0 - 3.0, x1 + 3.0, y1 + 3.0)
+
+    def zoom(self, factor: float) -> None:
+        """Come closer to the middle of the view, or go away from it."""
+        x, y = self._want_x, self._want_y
+        dx, dy = (x.end - x.start) / 2 / factor, (y.end - y.start) / 2 / factor
+        cx, cy = (x.start + x.end) / 2, (y.start + y.end) / 2
+        if 2 < dx < 400:
+            self._want(cx - dx, cy - dy, cx + dx, cy + dy)
+
+    def _want(self, x0: float, y0: float, x1: float, y1: float) -> None:
+        self._want_x.update(start=float(x0), end=float(x1))
+        self._want_y.update(start=float(y0), end=float(y1))
 
     def set_drawing(self, drawing: bool) -> None:
         """Let a drag draw a box, or move the map."""
@@ -442,10 +455,24 @@ class MapFigures:
             setattr(model, name, TOKENS[theme][role])
 
 
+def _tooltip(head: str, rows: Sequence[tuple[str, str]]) -> str:
+    """HTML of a hover text: a line, and a table below it."""
+    cells = "".join(
+        f'<tr><td style="padding-right:10px;color:#52606d">{escape(label)}</td>'
+        f'<td style="text-align:right;font-weight:600;white-space:nowrap">{value}</td></tr>'
+        for label, value in rows
+    )
+    return (
+        '<div style="font-size:12px;line-height:1.4;color:#17202a;'
+        'font-variant-numeric:tabular-nums">'
+        f"<div>{escape(head)}</div><table>{cells}</table></div>"
+    )
+
+
 def _densify(ring: NDArray[np.float64], step: float = 2.0) -> NDArray[np.float64]:
     """Points every ``step`` degrees along the edges, which are straight in degrees."""
     pieces = []
-    for start, end in zip(ring[:-1], ring[1:], strict=True):
+    for start, end in pairwise(ring):
         count = max(2, int(np.abs(end - start).max() / step) + 1)
         pieces.append(np.linspace(start, end, count)[:-1])
     return np.vstack([*pieces, ring[-1:]])

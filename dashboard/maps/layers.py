@@ -86,7 +86,7 @@ def ticks(low: float, high: float, most: int = 7) -> list[float]:
 def sample_limits(source: FieldSource, layer: str, frame: int) -> tuple[float, float]:
     """Colour limits of a quantity that hold for the whole year of a frame.
 
-    They are those of 1 and 99 % of the values in some frames spread over what the source has
+    They are those of 3 and 97 % of the values in some frames spread over what the source has
     of that year (for CO2, whose level rises) or of all years (for the weather), so that a scale
     never jumps while time runs.
     """
@@ -98,7 +98,7 @@ def sample_limits(source: FieldSource, layer: str, frame: int) -> tuple[float, f
     probe = available[np.linspace(0, available.size - 1, min(available.size, 12)).astype(int)]
     name = "co2" if shown is CO2 else layer
     values = source.read([name], np.unique(probe))[0] * shown.factor + shown.shift
-    low, high = np.nanpercentile(values, [1, 99])
+    low, high = np.nanpercentile(values, [3, 97])
     return nice_limits(float(low), float(high), symmetric=shown.diverging)
 
 

@@ -12,7 +12,7 @@ from dashboard.pages.maps import MapView
 class CompareView(MapView):
     """Three maps of CO2 and two of differences."""
 
-    roles = ("truth", "a", "b", "difference-a", "difference-b")
+    roles = ("truth", "a", "b", "difference_a", "difference_b")
     layout = "compare"
     columns = 480
     inspector_open = False

@@ -20,7 +20,7 @@ from dashboard.maps.layers import (
     ticks,
 )
 from dashboard.maps.projection import Raster
-from dashboard.numbers import Numbers, table
+from dashboard.numbers import Numbers
 from dashboard.service import Frame
 from dashboard.theme import palette
 
@@ -54,33 +54,19 @@ class MapView:
             pn.pane.Bokeh(plot, sizing_mode="stretch_both") for plot in self.figures.figures
         ]
         self.board = Board(
+            self._board_said,
+            strings=session.t.section("map"),
             layout=self.layout,
             roles=list(self.roles),
             figures=self._panes,
             titles=[{"title": "", "when": "", "note": ""} for _ in self.roles],
             sizing_mode="stretch_both",
         )
+        self.board.param.watch(lambda event: self.figures.set_drawing(event.new), "drawing")
         self._region = self._region_select()
-        self._draw = pmui.ToggleIcon(
-            icon="highlight_alt",
-            active_icon="highlight_alt",
-            description=session.t("tools.box"),
-            size="1.3em",
-            css_classes=["draw-box"],
-        )
-        self._draw.param.watch(lambda event: self.figures.set_drawing(event.new), "value")
-        reset = pmui.IconButton(
-            icon="zoom_out_map",
-            description=session.t("tools.reset"),
-            size="1.3em",
-            css_classes=["reset-view"],
-        )
-        reset.on_click(lambda event: self.figures.fit())
         self.toolbar = pn.FlexBox(
             *self.controls(),
             self._region,
-            self._draw,
-            reset,
             align_items="center",
             gap="8px",
             flex_wrap="wrap",
@@ -138,9 +124,15 @@ class MapView:
     def _region_select(self) -> pmui.Select:
         return self.select("region", self.session.t("tools.region"), self._region_options(), 172)
 
+    def _board_said(self, message: dict[str, Any]) -> None:
+        if "zoom" in message:
+            self.figures.zoom(2.0 if message["zoom"] == "in" else 0.5)
+        elif "whole" in message:
+            self.figures.fit()
+
     def _boxed(self, west: float, south: float, east: float, north: float) -> None:
         key = box_region(round(west, 1), round(south, 1), round(east, 1), round(north, 1)).key
-        self._draw.value = False
+        self.board.drawing = False
         self.session.state.param.update(region=key, point=None)
         self.session.shell.inspector_open = True
 
@@ -260,10 +252,4 @@ class MapView:
             self.board.titles = titles
         if self.layout == "compare":
             session = self.session
-            self.board.numbers = table(
-                numbers,
-                session.t,
-                session.state.theme,
-                session.region_name(),
-                session.when(numbers.index),
-            )
+            self.board.numbers = session.table(numbers)
