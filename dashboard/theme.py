@@ -54,7 +54,9 @@ TOKENS: dict[str, dict[str, str]] = {
 # Ten samples each of the colour maps batlow and vik by F. Crameri (MIT licence,
 # doi:10.5281/zenodo.1243862): perceptually even and readable to the colour-blind.
 _BATLOW = "011959 103F60 1C5460 3C6D56 687B3E 9D892B D29343 F8A17B FDB7BC FACCFA"
-_VIK = "001261 033E7D 1E6F9D 71A8C4 C9DDE7 EACEBD D39774 BE6533 8B2706 590008"
+# Of vik the middle besides, which lies between two samples: zero must be the lightest.
+_VIK = "001261 033E7D 1E6F9D 71A8C4 C9DDE7 EBE5E0 EACEBD D39774 BE6533 8B2706 590008"
+_VIK_AT = (0, 1, 2, 3, 4, 4.5, 5, 6, 7, 8, 9)
 
 
 @cache
@@ -69,8 +71,8 @@ def palette(kind: str, size: int = 256) -> tuple[str, ...]:
     samples = {"sequential": _BATLOW, "diverging": _VIK}[kind].split()
     rgb = np.array([[int(s[k : k + 2], 16) for k in (0, 2, 4)] for s in samples]) / 255
     lab = _to_oklab(rgb)
-    at = np.linspace(0, len(samples) - 1, size)
-    even = np.column_stack([np.interp(at, np.arange(len(samples)), c) for c in lab.T])
+    places = np.arange(10) if kind == "sequential" else np.array(_VIK_AT)
+    even = np.column_stack([np.interp(np.linspace(0, 9, size), places, c) for c in lab.T])
     levels = np.clip(np.round(_from_oklab(even) * 255), 0, 255).astype(int)
     return tuple("#{:02x}{:02x}{:02x}".format(*level) for level in levels)
 

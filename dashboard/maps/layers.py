@@ -70,7 +70,8 @@ def nice_limits(low: float, high: float, *, symmetric: bool = False) -> tuple[fl
     span = max(high - low, 1e-6)
     power = 10.0 ** np.floor(np.log10(span))
     step = next(s * power for s in (0.05, 0.1, 0.2, 0.5, 1.0) if s * power >= span / 10)
-    return float(np.floor(low / step) * step), float(np.ceil(high / step) * step)
+    bottom, top = np.floor(low / step + 1e-9) * step, np.ceil(high / step - 1e-9) * step
+    return float(np.round(bottom, 9)), float(np.round(top, 9))
 
 
 def ticks(low: float, high: float, most: int = 7) -> list[float]:
