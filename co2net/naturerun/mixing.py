@@ -53,7 +53,7 @@ class MixingConfig:
     ocean_2: float = 0.02
     ocean_3: float = 6.0e-3
     top: float = 4.0e-4
-    top_tropics: float = 3.0e-3
+    top_tropics: float = 4.0e-3
     cyclone: float = 1.6
     lid: float = 1.1
     north: float = 0.6

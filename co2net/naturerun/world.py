@@ -55,7 +55,7 @@ class WorldConfig:
     weather: WeatherConfig = field(default_factory=WeatherConfig)
     flux: FluxConfig = field(default_factory=FluxConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
-    initial: float = 364.9
+    initial: float = 365.15
     spin_up: int = 3
 
     @property
