@@ -53,9 +53,11 @@ class Session:
         self._serial = count(1)
         self._views: dict[str, View] = {}
         self._from_address = False
-        self._told: dict[str, str] = {}
+        self._told = ""
         self.frames: Latest[Any] = Latest(service.quick, self.deliver)
         self._judging: Latest[Any] = Latest(service.slow, self.deliver)
+        self._board = pn.Column(sizing_mode="stretch_both", margin=0)
+        self._toolbar = pn.Column(sizing_mode="stretch_width", margin=0)
         self.bar = self._time_bar()
         self.inspector = Inspector(self)
         self.shell = self._shell()
@@ -106,6 +108,8 @@ class Session:
             scheme=self.state.theme,
             simulated=self.service.simulated,
             strings=self.t.section("shell"),
+            board=self._board,
+            toolbar=self._toolbar,
             inspector=self.inspector.part,
             bar=self.bar,
             drawer=self._drawer(),
@@ -363,10 +367,10 @@ class Session:
             self._views[key] = registry()[key].build(self)
         self.view = self._views[key]
         with hold(self._document):
+            self._board[:] = [self.view.board]
+            self._toolbar[:] = [self.view.toolbar]
             self.shell.param.update(
                 page=key,
-                board=self.view.board,
-                toolbar=self.view.toolbar,
                 inspector_open=self.view.inspector_open or self.state.point is not None,
                 title=f"{self.view.title} · co2net",
             )
@@ -381,9 +385,11 @@ class Session:
     def painted(self, index: int, faults: dict[str, str]) -> None:
         """A frame is on screen."""
         self._answer(index)
-        for layer, text in faults.items():
-            if self._told.get(layer) != text and not self.bar.playing:
-                self._told[layer] = text
+        if faults and not self.bar.playing:
+            # The panels are marked; one line says why.
+            text = next(iter(faults.values()))
+            if text != self._told:
+                self._told = text
                 self.notify(text)
         self.inspector.mark(index)
         if self.bar.playing:

@@ -119,8 +119,6 @@ export function render({model, el: host}) {
   model.on(["page", "drawer_open", "inspector_open", "scheme", "title", "simulated"], draw)
   model.on(["busy", "busy_text"], draw_busy)
   model.on("notices", draw_notices)
-  model.on("board", () => { board.replaceChildren(model.get_child("board")) })
-  model.on("toolbar", () => { tools.replaceChildren(model.get_child("toolbar")) })
 
   // The address: Python writes it, back and forward read it.
   const remember = () => {

@@ -1,0 +1,192 @@
+"""A real server and a real browser. No request may leave the machine, no error may be logged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, Route, sync_playwright
+
+from tests.browser.server import make_store
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOW_TO_INSTALL = (
+    "the browser tests need Chromium: `apt-get install chromium fonts-noto-cjk`, or "
+    "`playwright install --with-deps chromium`, or name one in $CO2NET_CHROMIUM"
+)
+
+
+def chromium() -> str | None:
+    """Path of a browser that is installed; None leaves the choice to Playwright."""
+    named = os.environ.get("CO2NET_CHROMIUM")
+    return named or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    with sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        except Error as error:
+            pytest.fail(f"{HOW_TO_INSTALL}\n{error}", pytrace=False)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``http://host:port`` of a server that answers."""
+    folder = tmp_path_factory.mktemp("browser")
+    store = folder / "store.zarr"
+    make_store(str(store))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    log = (folder / "server.log").open("w+")
+    command = [sys.executable, "-m", "tests.browser.server"]
+    server = subprocess.Popen(
+        [*command, str(store), str(port), str(folder / "cache")],
+        cwd=REPOSITORY,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        _wait(url + "/ready", server, log)
+        yield url
+        log.seek(0)
+        text = log.read()
+        assert "Traceback" not in text, text[-4000:]
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+        log.close()
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], log: Any) -> None:
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            if server.poll() is not None:
+                break
+            time.sleep(0.2)
+    log.seek(0)
+    pytest.fail("the server did not start:\n" + log.read()[-4000:])
+
+
+class Visit:
+    """A page in the browser, with the questions that tests ask of it."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self._address = address
+
+    def open(self, query: str = "") -> Visit:
+        """Go to an address and wait until its first frame is on screen."""
+        self.page.goto(f"{self._address}/?{query}")
+        return self.wait()
+
+    def wait(self) -> Visit:
+        """Wait until every panel shows a map."""
+        self.page.wait_for_selector(".panel canvas", timeout=30_000)
+        self.page.wait_for_function(_PAINTED, timeout=30_000)
+        return self
+
+    def shown(self) -> int:
+        """The frame on screen."""
+        return int(self.page.locator(".timebar").get_attribute("data-shown") or -1)
+
+    def colours(self, role: str) -> int:
+        """How many colours the middle of a panel has."""
+        return int(self.page.locator(f'[data-role="{role}"] .map').evaluate(_COLOURS))
+
+    def click_map(self, role: str, x: float, y: float) -> None:
+        """Click at a share of a panel's width and height."""
+        box = self.page.locator(f'[data-role="{role}"] .map').bounding_box()
+        assert box is not None
+        self.page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+    def text(self, selector: str) -> str:
+        """Text of an element."""
+        return self.page.locator(selector).first.inner_text()
+
+
+_FIND = """
+const all = (root, selector, found = []) => {
+  for (const node of root.querySelectorAll("*")) {
+    if (node.matches(selector)) { found.push(node) }
+    if (node.shadowRoot) { all(node.shadowRoot, selector, found) }
+  }
+  return found
+}
+const colours = (map) => {
+  const seen = new Set()
+  for (const canvas of all(map, "canvas")) {
+    if (!canvas.width) { continue }
+    const w = canvas.width, h = canvas.height
+    const data = canvas.getContext("2d").getImageData(w >> 2, h >> 2, w >> 1, h >> 1).data
+    for (let i = 0; i < data.length; i += 40) {
+      if (data[i + 3] === 255) { seen.add((data[i] << 16) | (data[i + 1] << 8) | data[i + 2]) }
+    }
+  }
+  return seen.size
+}
+"""
+_COLOURS = f"(map) => {{ {_FIND} return colours(map) }}"
+_PAINTED = f"""() => {{ {_FIND}
+  const maps = all(document, ".map")
+  return maps.length > 0 && maps.every((map) => colours(map) > 30)
+}}"""
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Callable[..., Visit]]:
+    """Open pages; at the end, nothing may have gone out and no error may have been logged."""
+    problems: list[str] = []
+    contexts = []
+
+    def guard(route: Route) -> None:
+        url = route.request.url
+        if url.startswith((address, "data:", "blob:")):
+            route.continue_()
+        else:
+            problems.append(f"request to {url}")
+            route.abort()
+
+    def make(width: int = 1280, height: int = 720, **options: Any) -> Visit:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        context.route("**/*", guard)
+        page = context.new_page()
+        page.on(
+            "console",
+            lambda m: problems.append(f"{m.type}: {m.text}") if m.type == "error" else None,
+        )
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        return Visit(page, address)
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert problems == []
