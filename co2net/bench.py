@@ -229,7 +229,7 @@ def bench_train(
 
     def ours() -> None:
         net, _ = network()
-        net = net.to(memory_format=torch.channels_last)
+        net = net.to(torch.device("cpu"), memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=True)
         kind = torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
         stream = Prefetcher(known.reader(source), index, 0, batch=batch, seed=0, dtype=kind)

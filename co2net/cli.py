@@ -306,7 +306,7 @@ def list_models(as_json: JsonOption = False) -> None:
     from co2net import models
 
     trained = set(models.available())
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in models.names():
         family = models.info(name)
         rows.append(
