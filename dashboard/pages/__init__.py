@@ -7,12 +7,14 @@ A page is listed in the rail under ``page.KEY`` of the language files, with the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from panel.viewable import Viewable
 
 if TYPE_CHECKING:
+    from dashboard.numbers import Numbers
     from dashboard.session import Session
 
 
@@ -21,17 +23,34 @@ class View(Protocol):
 
     board: Viewable
     toolbar: Viewable
-    title: str
-    """Title of the browser's window."""
     inspector_open: bool
     """Whether the inspector is open when the page is first seen."""
+
+    @property
+    def title(self) -> str:
+        """Title of the browser's window."""
 
     def update(self, changed: set[str]) -> None:
         """Follow the view's state; ``changed`` names the parameters that are new."""
 
+    def judged(self) -> tuple[str, ...]:
+        """Models whose numbers and series the inspector shows."""
 
-class Page(Protocol):
-    """A page that the rail offers."""
+    def judged_now(self, numbers: Numbers) -> None:
+        """Take the numbers of a new frame."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that the rail offers.
+
+    Parameters
+    ----------
+    key
+        Its name in addresses, language files and icons.
+    build
+        Makes its view in a session, when the visitor first opens it.
+    """
 
     key: str
     build: Callable[[Session], View]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dashboard.maps.layers import DIFFERENCE
+from dashboard.pages import Page
 from dashboard.pages.maps import MapView
 
 
@@ -49,10 +49,4 @@ class CompareView(MapView):
             widget.value = name
 
 
-@dataclass(frozen=True)
-class _Compare:
-    key: str = "compare"
-    build: Any = CompareView
-
-
-PAGE = _Compare()
+PAGE = Page("compare", CompareView)

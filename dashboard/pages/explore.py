@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dashboard.maps.layers import DIFFERENCE
+from dashboard.pages import Page
 from dashboard.pages.maps import MapView
 
 
@@ -53,10 +53,4 @@ class ExploreView(MapView):
         self._show.value = self.session.state.show
 
 
-@dataclass(frozen=True)
-class _Explore:
-    key: str = "explore"
-    build: Any = ExploreView
-
-
-PAGE = _Explore()
+PAGE = Page("explore", ExploreView)
