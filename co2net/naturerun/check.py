@@ -19,8 +19,8 @@ from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.naturerun.archive import YEARS
 from co2net.naturerun.fit import reference_fluxes
-from co2net.naturerun.statistics import CASES, box_mask
 from co2net.naturerun.stations import load_stations
+from co2net.naturerun.statistics import CASES, box_mask
 from co2net.naturerun.world import FIRST_YEAR, FRAMES_A_DAY, Progress, month_times, quiet, time_axis
 from co2net.schema import CO2
 
@@ -268,7 +268,8 @@ def mean_cycle(when: Array, values: Array) -> tuple[float, int]:
     found = np.linalg.lstsq(np.stack(trend + waves, axis=1), values, rcond=None)[0][3:]
     day = np.arange(365) / 365.0
     cycle = sum(
-        found[2 * h - 2] * np.cos(2 * np.pi * h * day) + found[2 * h - 1] * np.sin(2 * np.pi * h * day)
+        found[2 * h - 2] * np.cos(2 * np.pi * h * day)
+        + found[2 * h - 1] * np.sin(2 * np.pi * h * day)
         for h in range(1, 5)
     )
     return float(np.ptp(cycle)), int(np.argmin(cycle)) + 1
@@ -293,7 +294,14 @@ def _seasons(data: _Archive) -> list[CheckRow]:
         )  # fmt: skip
         if north > 0:
             rows.append(
-                _range(f"day of the minimum {label}", minimum, day - 20, day + 20, "", f"observed {day}")
+                _range(
+                    f"day of the minimum {label}",
+                    minimum,
+                    day - 20,
+                    day + 20,
+                    "",
+                    f"observed {day}",
+                )
             )
     return rows
 
@@ -407,10 +415,23 @@ def _variability(data: _Archive) -> list[CheckRow]:
         frames = data.statistics[year]["percentiles"]
         note = f"of all frames {frames[:, 0].min():.0f}-{frames[:, 4].max():.0f}"
         rows.append(
-            _range(f"0.5 % of mean maps, January and July {year}", float(found[0]), low - 10, low + 10, "ppm", note)
+            _range(
+                f"0.5 % of mean maps, January and July {year}",
+                float(found[0]),
+                low - 10,
+                low + 10,
+                "ppm",
+                note,
+            )
         )
         rows.append(
-            _range(f"99.5 % of mean maps, January and July {year}", float(found[1]), high - 10, high + 10, "ppm")
+            _range(
+                f"99.5 % of mean maps, January and July {year}",
+                float(found[1]),
+                high - 10,
+                high + 10,
+                "ppm",
+            )
         )
     return rows
 
@@ -435,13 +456,23 @@ def _cases(data: _Archive) -> list[CheckRow]:
     if 2019 in data.years:
         x = daily("amazon", 2019, 8)
         note = "daily means"
-        rows.append(_range("Amazon 5-10 Aug 2019, rise", float(x[5:10].max() - x[4]), 15, 25, "ppm", note))
-        rows.append(_range("Amazon 5-10 Aug 2019, highest", float(x[5:10].max()), 433, 447, "ppm", note))
+        rows.append(
+            _range("Amazon 5-10 Aug 2019, rise", float(x[5:10].max() - x[4]), 15, 25, "ppm", note)
+        )
+        rows.append(
+            _range("Amazon 5-10 Aug 2019, highest", float(x[5:10].max()), 433, 447, "ppm", note)
+        )
     if 2020 in data.years:
         x = daily("california", 2020, 10)
-        rows.append(_range("California 11-30 Oct 2020, highest", float(x[10:30].max()), 414, 422, "ppm"))
+        rows.append(
+            _range("California 11-30 Oct 2020, highest", float(x[10:30].max()), 414, 422, "ppm")
+        )
         rise = float(x[20:30].mean() - x[10:13].mean())
-        rows.append(_range("California 11-30 Oct 2020, rise", rise, 1, 10, "ppm", "last 10 days over first 3"))
+        rows.append(
+            _range(
+                "California 11-30 Oct 2020, rise", rise, 1, 10, "ppm", "last 10 days over first 3"
+            )
+        )
         x = daily("siberia", 2020, 6)
         rows.append(_range("Siberia 3-23 June 2020, fall", float(x[2] - x[22]), 7, 14, "ppm"))
         rows.append(_range("Siberia 23 June 2020", float(x[22]), 398, 410, "ppm"))
@@ -475,7 +506,12 @@ def climatology_error(data: _Archive, year: int, stride: int = 11) -> tuple[floa
         rest = CO2.unpack(packed[n]) - mean[months[n], n % FRAMES_A_DAY]
         rest = rest - rest[rows, columns].mean()
         square = rest**2
-        errors.append([np.sqrt(np.average(square, weights=grid.weights * w)) for w in (1 + 0 * land, 1 - land, land)])
+        errors.append(
+            [
+                np.sqrt(np.average(square, weights=grid.weights * w))
+                for w in (1 + 0 * land, 1 - land, land)
+            ]
+        )
     world, ocean, ground = np.mean(errors, axis=0)
     return float(world), float(ocean), float(ground)
 

@@ -51,6 +51,5 @@ def fit(reference: Path, path: Path = COEFFICIENTS) -> None:
         arrays[f"{name}_cycle"] = cycle.astype(np.float32)
         arrays[f"{name}_months"] = (left[:, :rank] * size[:rank]).astype(np.float32)
         arrays[f"{name}_bands"] = right[:rank].astype(np.float32)
-    with atomic_path(path) as draft:
-        with draft.open("wb") as handle:
-            np.savez_compressed(handle, **arrays)
+    with atomic_path(path) as draft, draft.open("wb") as handle:
+        np.savez_compressed(handle, **arrays)
