@@ -73,6 +73,8 @@ class Session:
                 "& .main > .MuiBox-root > .MuiToolbar-root": {"display": "none"},
             },
         )
+        # Page follows Panel's own busy state; that watcher would keep every session alive.
+        self.page.param._update_ref("busy", False)
         self.state.param.watch(self._changed, list(ViewState.param.values(False)))
         self._stop_listening = service.listen(lambda: self.deliver(self._months_changed))
         self._open_page()

@@ -1,0 +1,136 @@
+"""Work off the event loop: only the newest waits, sessions leave nothing behind."""
+
+import gc
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import panel as pn
+import pytest
+from bokeh.document import Document
+from panel.io.document import _cleanup_doc
+
+from co2net.inference import Engine
+from dashboard.i18n import Translator
+from dashboard.numbers import judge, table
+from dashboard.service import Latest, Service
+from dashboard.session import Session
+from tests.browser.server import Waves
+from tests.synthetic import SyntheticSource
+
+
+@pytest.fixture(scope="module")
+def service():
+    source = SyntheticSource(start="2002-01-01", end="2002-02-10")
+    models = [Waves("co2net", 0.5, source.grid), Waves("vit", 1.5, source.grid)]
+    return Service(Engine(source, models=models))
+
+
+def test_only_the_newest_work_waits():
+    pool = ThreadPoolExecutor(2)
+    begun, go = threading.Event(), threading.Event()
+    done: list[int] = []
+    finished = threading.Event()
+    latest: Latest[int] = Latest(pool, lambda job: job())
+
+    def work(n):
+        begun.set()
+        go.wait(5)
+        return n
+
+    def note(n):
+        done.append(n)
+        if n == 9:
+            finished.set()
+
+    latest.submit(lambda: work(0), note)
+    begun.wait(5)
+    for n in range(1, 10):
+        latest.submit(lambda n=n: work(n), note)
+    go.set()
+    assert finished.wait(5)
+    assert done == [0, 9]
+    pool.shutdown()
+    assert latest.idle
+
+
+def test_work_that_fails_does_not_stop_the_next(caplog):
+    pool = ThreadPoolExecutor(1)
+    seen = threading.Event()
+    latest: Latest[int] = Latest(pool, lambda job: job())
+    latest.submit(lambda: 1 // 0, lambda _: None)
+    pool.submit(lambda: None).result()
+    latest.submit(lambda: 1, lambda _: seen.set())
+    assert seen.wait(5)
+    pool.shutdown()
+
+
+def test_a_layer_that_cannot_be_had_is_empty_and_named(service):
+    frame = service.frame(("truth", "co2net", "diff:vit"), 2)
+    assert np.isfinite(frame.fields[0]).all()
+    assert np.isnan(frame.fields[1:]).all()
+    assert set(frame.faults) == {"co2net", "diff:vit"}
+
+
+def test_differences_are_those_of_the_model(service):
+    frame = service.frame(("truth", "co2net", "diff:co2net"), 20)
+    assert frame.faults == {}
+    np.testing.assert_allclose(frame.fields[1] - frame.fields[0], frame.fields[2], atol=0.01)
+    assert np.abs(frame.fields[2]).max() == pytest.approx(0.5, abs=0.01)
+
+
+def test_weather_comes_in_the_units_of_the_page(service):
+    kelvin = service.source.read(["air_temperature"], np.array([20]))[0, 0]
+    celsius = service.frame(("air_temperature",), 20).fields[0]
+    np.testing.assert_allclose(celsius, kelvin - 273.15, atol=1e-3)
+
+
+def test_numbers_are_those_of_the_wave(service):
+    found = judge(service, ("co2net", "vit"), 20, "box:-60,-20,60,20", (0.5, 30.5))
+    assert found.regions == ("global", "ocean", "eurasia", "box:-60,-20,60,20")
+    # A sine of amplitude A has the root mean square A / sqrt 2.
+    assert found.scores["rmse", "co2net", "global"] == pytest.approx(0.5 / 2**0.5, abs=0.01)
+    assert found.scores["rmse", "vit", "global"] == pytest.approx(1.5 / 2**0.5, abs=0.01)
+    assert found.scores["bias", "vit", "global"] == pytest.approx(0, abs=0.01)
+    assert found.scores["acc", "co2net", "global"] > found.scores["acc", "vit", "global"]
+    assert set(found.here) == {"truth", "co2net", "vit"}
+    html = table(found, Translator("en"), "light", "<now>")
+    assert "&lt;now&gt;" in html
+    assert html.count('class="best"') == 12
+
+
+def test_without_a_window_there_are_no_numbers(service):
+    found = judge(service, ("co2net",), 1, "global", None)
+    assert found.scores == {}
+    assert "Choose a time" in table(found, Translator("en"), "light", "")
+
+
+def test_months_and_runs(service):
+    assert service.runs() == [[0, service.source.time.size]]
+    assert [m["state"] for m in service.months()] == ["available", "available"]
+
+
+def test_colour_limits_are_shared_by_truth_and_models(service):
+    assert service.limits("truth", 20) == service.limits("vit", 90)
+    assert service.limits("diff:vit", 20) == (-5.0, 5.0)
+
+
+def test_sessions_leave_nothing_behind(service):
+    gone = []
+    for query in ("page=explore", "page=compare&lang=zh", "page=explore&point=10,20"):
+        document = Document()
+        with pn.io.document.hold(document):
+            session = Session(service, query, document)
+            session.page.get_root(document)
+        session.state.page = "compare"
+        # As the server does when a visitor has left.
+        session.close()
+        _cleanup_doc(document)
+        gone += [weakref.ref(session), weakref.ref(session.view.figures)]
+        del session, document
+    service.quick.submit(lambda: None).result()
+    for _ in range(4):
+        service.slow.submit(lambda: None).result()
+        gc.collect()
+    assert [ref() for ref in gone] == [None] * len(gone)
