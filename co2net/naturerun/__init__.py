@@ -10,6 +10,7 @@ from co2net.naturerun.archive import (
     add_month,
     build_archive,
     build_demo,
+    simulate,
 )
 from co2net.naturerun.stations import ObservationConfig, load_stations
 from co2net.naturerun.world import WORLD_VERSION, World, WorldConfig
@@ -25,4 +26,5 @@ __all__ = [
     "build_archive",
     "build_demo",
     "load_stations",
+    "simulate",
 ]

@@ -7,7 +7,8 @@ an explicit function of time and is computed where it is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cached_property
 from multiprocessing import get_context
@@ -32,13 +33,14 @@ from co2net.naturerun.world import (
     Progress,
     World,
     WorldConfig,
+    check_restarts,
     has_restarts,
     month_times,
     quiet,
     time_axis,
     write_restarts_label,
 )
-from co2net.schema import AUXILIARY, CO2, create_store, write_frames
+from co2net.schema import AUXILIARY, CO2, create_store, open_store, write_frames
 from co2net.source import Index, StationNetwork
 
 YEARS = tuple(range(FIRST_YEAR, LAST_YEAR + 1))
@@ -122,18 +124,13 @@ def build_archive(
         raise UserError(f"years {years[0]}-{years[1]}: choose within {FIRST_YEAR}-{LAST_YEAR}")
     _label(folder, config)
     todo = [y for y in range(years[0], years[1] + 1) if not (folder / f"co2_{y}.npy").is_file()]
-    total = max(len(todo), 1)
     if not todo:
         progress(1.0, "every year is there already")
         return folder
     if has_restarts(store, config):
-        done = 0
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = {pool.submit(_archive_year, folder, config, y, store): y for y in todo}
-            for job in as_completed(jobs):
-                job.result()
-                done += 1
-                progress(done / total, f"{jobs[job]} simulated")
+        tasks = [(folder, config, year, store) for year in todo]
+        for done, year in enumerate(_parallel(_archive_year, tasks, workers), 1):
+            progress(done / len(todo), f"{year} simulated")
         return folder
     world = World(config)
     state = world.spin_up(lambda part, text: progress(0.0, text))
@@ -157,10 +154,21 @@ def _label(folder: Path, config: WorldConfig) -> None:
         draft.write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
-def _archive_year(folder: Path, config: WorldConfig, year: int, restarts: Path) -> None:
+def _parallel(function: Callable[..., Any], tasks: Sequence[tuple], workers: int) -> Iterator[Any]:
+    """Results of calls as they come, from other processes where there is more than one call."""
+    if min(workers, len(tasks)) <= 1:
+        yield from (function(*task) for task in tasks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for job in as_completed([pool.submit(function, *task) for task in tasks]):
+            yield job.result()
+
+
+def _archive_year(folder: Path, config: WorldConfig, year: int, restarts: Path) -> int:
     world = World(config)
     state = world.state_at(year, 1, restarts)
     _write_year(folder, world, year, list(world.run(state, (year, 1), (year, 12), None)))
+    return year
 
 
 def _write_year(folder: Path, world: World, year: int, months: Sequence[Month]) -> None:
@@ -321,19 +329,21 @@ def build_demo(
     config = config or WorldConfig()
     path = Path(path)
     store = Path(restarts) if restarts is not None else data_path("restarts")
+    check_restarts(store, config)
     if not path.exists():
         attrs = world_attrs(config)
         create_store(path, LatLonGrid.ct(), time_axis(), load_stations(), attrs, WORLD_VARIABLES)
+    held = open_store(path)
+    filled = {str(time)[:7] for time in held.time[held.available]}
+    months = [text for text in months if "{:04d}-{:02d}".format(*_parse(text)) not in filled]
     groups = _group(months)
     done = 0
-    progress(0.0, "simulating")
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_simulate_group, config, store, group) for group in groups]
-        for job in as_completed(jobs):
-            for year, month, surface in job.result():
-                _write_month(path, config, year, month, surface, observations)
-                done += 1
-                progress(done / len(months), f"{year}-{month:02d} written")
+    progress(0.0 if months else 1.0, "simulating" if months else "every month is there already")
+    for part in _parallel(_simulate_group, [(config, store, group) for group in groups], workers):
+        for year, month, surface in part:
+            _write_month(path, config, year, month, surface, observations)
+            done += 1
+            progress(done / len(months), f"{year}-{month:02d} written")
 
 
 def add_month(
@@ -350,13 +360,43 @@ def add_month(
         _write_month(path, config, year, number, surface, observations)
 
 
+def simulate(
+    start: str,
+    end: str,
+    out: str | Path,
+    config: WorldConfig | None = None,
+    restarts: str | Path | None = None,
+    observations: ObservationConfig | None = None,
+    workers: int = 2,
+    progress: Progress = quiet,
+) -> None:
+    """Simulate a span: a canonical store where ``out`` ends in ``.zarr``, else an archive.
+
+    Parameters
+    ----------
+    start, end
+        ISO dates, inclusive; whole months (store) or whole years (archive) that they touch are
+        simulated.
+    out
+        Folder; months or years that it holds already are kept.
+    config, restarts, observations, workers, progress
+        As in `build_demo` and `build_archive`.
+    """
+    first, last = _parse(start[:7]), _parse(end[:7])
+    if last < first:
+        raise UserError(f"simulate: {end} lies before {start}; give the earlier date first")
+    if Path(out).suffix != ".zarr":
+        build_archive(out, config, (first[0], last[0]), restarts, workers, progress)
+        return
+    span = range(first[0] * 12 + first[1] - 1, last[0] * 12 + last[1])
+    months = [f"{n // 12}-{n % 12 + 1:02d}" for n in span]
+    build_demo(out, months, config, restarts, observations, workers, progress)
+
+
 def _parse(text: str) -> tuple[int, int]:
-    try:
-        year, month = (int(word) for word in text.split("-"))
-        assert_month = FIRST_YEAR <= year <= LAST_YEAR and 1 <= month <= 12
-    except ValueError:
-        assert_month = False
-    if not assert_month:
+    found = re.fullmatch(r"(\d{4})-(\d{2})", text)
+    year, month = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (FIRST_YEAR <= year <= LAST_YEAR and 1 <= month <= 12):
         raise UserError(f"month '{text}': write YYYY-MM within {FIRST_YEAR}-{LAST_YEAR}")
     return year, month
 

@@ -362,11 +362,12 @@ def _fluxes(data: _Archive, reference: Path | None) -> list[CheckRow]:
     seen = reference_fluxes(reference)
     years = [y for y in data.years if y <= 2018]
     index = np.concatenate([12 * (y - FIRST_YEAR) + np.arange(12) for y in years])
-    both = {}
+    both: dict[str, tuple[Array, Array]] = {}
     for name, flux in seen.items():
         made = np.concatenate([data.statistics[y][f"flux_{name}"] for y in years])
         both[name] = made, flux[index]
-    both["total"] = sum(pair[0] for pair in both.values()), sum(pair[1] for pair in both.values())
+    pairs = list(both.values())
+    both["total"] = np.sum([p[0] for p in pairs], axis=0), np.sum([p[1] for p in pairs], axis=0)
     for name, (made, true) in both.items():
         error = float(np.sqrt(((made - true) ** 2).mean() / (true**2).mean()))
         rows.append(

@@ -79,7 +79,7 @@ _EPISODES = (
     ("2020-10-14", "2020-10-17", 38.0, -119.0, 8.0, 10.0, 5.0),
     ("2020-10-20", "2020-10-23", 38.0, -119.0, 8.0, 10.0, 5.0),
     ("2020-10-26", "2020-10-31", 37.0, -119.0, 8.0, 10.0, 6.0),
-    ("2020-06-01", "2020-06-27", 62.0, 100.0, 10.0, 24.0, -6.0),
+    ("2020-06-05", "2020-06-30", 61.0, 100.0, 13.0, 30.0, -13.0),
 )
 
 # El Nino index by the middle of its events (years), after NOAA's Oceanic Nino Index.
@@ -215,7 +215,10 @@ def year_phase(t: NDArray[np.float64]) -> NDArray[np.float64]:
 def enso(t: NDArray[np.float64]) -> NDArray[np.float64]:
     """Index of El Nino (positive) and La Nina, about -1.6 to 2.5."""
     year = 2000.0 + np.asarray(t) / YEAR_DAYS
-    return sum(a * np.exp(-(((year - y) / w) ** 2)) for y, w, a in _ENSO)
+    index = np.zeros_like(year)
+    for middle, width, size in _ENSO:
+        index = index + size * np.exp(-(((year - middle) / width) ** 2))
+    return index
 
 
 class Weather:
@@ -326,9 +329,9 @@ class Weather:
         bands = np.concatenate([envelope(edge), envelope(mid), slope], axis=1)
         bands[:, [0, edge.size - 1]] = 0.0  # nothing moves at the poles
         self._bands = bands
-        k = np.arange(self._k.max() + 1)
-        corner = np.radians(self.grid.lon_edges[:-1])[None] * k[:, None]
-        centre_lon = np.radians(self.grid.lon)[None] * k[:, None]
+        order_k = np.arange(self._k.max() + 1)
+        corner = np.radians(self.grid.lon_edges[:-1])[None] * order_k[:, None]
+        centre_lon = np.radians(self.grid.lon)[None] * order_k[:, None]
 
         def basis(angle: NDArray[np.float64]) -> tuple[Array, Array]:
             real = np.concatenate([np.cos(angle), -np.sin(angle)]).astype(np.float32)
@@ -337,7 +340,8 @@ class Weather:
 
         self._corner, self._middle = basis(corner), basis(centre_lon)
         # d/dlambda of Re(F e^{ik l}) = Re(ik F e^{ik l}) = -Im(F e^{ikl}) k
-        self._middle_dlam = (-np.concatenate([k, k])[:, None] * self._middle[1]).astype(np.float32)
+        twice = np.concatenate([order_k, order_k])[:, None]
+        self._middle_dlam = (-twice * self._middle[1]).astype(np.float32)
 
     def _build_patterns(self) -> None:
         rows = [*_PATTERNS[:, :4], *(np.array(e[2:6]) for e in _EPISODES)]
@@ -468,7 +472,7 @@ class Weather:
         """(T, H, W): cosine of the zenith angle, zero at night, averaged over three hours."""
         lat = np.radians(self.grid.lat)[None, :, None]
         declination = np.radians(-23.44) * np.cos(2 * np.pi * (t + 10.0) / YEAR_DAYS)
-        total = 0.0
+        total = np.zeros((t.size, *self.grid.shape))
         for offset in (-1.0, 0.0, 1.0):
             hour = 2 * np.pi * ((t + offset / 24.0)[:, None] % 1.0 - 0.5)
             hour = hour + np.radians(self.grid.lon)[None]
