@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cached_property
+from functools import cache, cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -412,13 +412,18 @@ def _group(months: Sequence[str]) -> list[list[tuple[int, int]]]:
 def _simulate_group(
     config: WorldConfig, restarts: Path, group: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int, NDArray[np.float32]]]:
-    world = World(config)
+    world = _world(config)
     year, last = group[-1]
     return [
         (done.year, done.month, done.surface)
         for done in world.months(year, last, restarts)
         if (done.year, done.month) in group
     ]
+
+
+@cache
+def _world(config: WorldConfig) -> World:
+    return World(config)
 
 
 def _write_month(
@@ -429,7 +434,7 @@ def _write_month(
     surface: NDArray[np.float32],
     observations: ObservationConfig | None,
 ) -> None:
-    world = World(config)
+    world = _world(config)
     times = month_times(year, month)
     start = int(np.searchsorted(time_axis(), times[0]))
     fields = {"co2": surface, **weather_fields(world, world.weather.frames(days(times)))}
