@@ -9,6 +9,7 @@ from typing import Any
 
 import panel as pn
 from tornado.web import RequestHandler
+from tornado.websocket import WebSocketClosedError
 
 from co2net.assets import data_path
 from co2net.inference import Engine
@@ -20,6 +21,11 @@ from dashboard.session import Session
 from dashboard.state import ViewState, World
 
 log = logging.getLogger(__name__)
+
+
+def _not_a_closed_tab(record: logging.LogRecord) -> bool:
+    """Whether a log record is anything but a message to a tab that has been closed."""
+    return not (record.exc_info and isinstance(record.exc_info[1], WebSocketClosedError))
 
 
 class Ready(RequestHandler):
@@ -75,6 +81,8 @@ def serve(
     cache = data_path("cache") if cache_dir is None else cache_dir
     engine = Engine(source, models=models, cache_dir=cache)
     service = Service(engine, path)
+    logging.getLogger("asyncio").addFilter(_not_a_closed_tab)
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
     state = ViewState(World(source, tuple(registry()), tuple(engine.names())))
     service.quick.submit(_warm, service, state)
     local = host in ("127.0.0.1", "localhost", "::1")
