@@ -19,9 +19,29 @@ from co2net.source import Index
 from co2net.windows import Batch, WindowReader
 
 
+SEGMENT = 32
+"""Neighbouring windows that are read in the same part of an epoch; they share frames."""
+POOL = 64
+"""Segments, from all over the training years, among whose windows batches are drawn."""
+
+
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, size: int) -> Index:
-    return np.random.default_rng([seed, epoch]).permutation(size).astype(np.int64)
+    """A permutation of the windows in which neighbours come soon after one another.
+
+    A plain shuffle would prepare eight frames for every window. Here segments of neighbouring
+    windows are shuffled, and then the windows of every `POOL` segments: a batch is still drawn
+    from times all over the record, but a frame is prepared about once an epoch and only some
+    thousand need to be kept.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    starts = np.arange(0, size, SEGMENT)
+    rng.shuffle(starts)
+    pools = [
+        np.concatenate([np.arange(s, min(s + SEGMENT, size)) for s in starts[n : n + POOL]])
+        for n in range(0, starts.size, POOL)
+    ]
+    return np.concatenate([rng.permutation(pool) for pool in pools]).astype(np.int64)
 
 
 def batch_positions(
@@ -29,7 +49,7 @@ def batch_positions(
 ) -> Index:
     """(batch,): which of ``size`` windows a process reads at a step.
 
-    The windows are shuffled anew every epoch and dealt to the processes in turn.
+    The windows are shuffled anew every epoch (see `_order`) and dealt to the processes in turn.
     """
     place = (step * world + rank) * batch + np.arange(batch)
     out = np.empty(batch, dtype=np.int64)
@@ -69,7 +89,7 @@ class Prefetcher:
     start : int
         First step.
     depth : int
-        Batches that may wait.
+        Batches that may wait: enough to get over the start of a pool, whose frames are all new.
     """
 
     def __init__(
@@ -83,7 +103,7 @@ class Prefetcher:
         rank: int = 0,
         world: int = 1,
         dtype: torch.dtype = torch.float32,
-        depth: int = 3,
+        depth: int = 24,
     ) -> None:
         self._queue: Queue[TensorBatch | BaseException] = Queue(depth)
         self._stop = Event()
