@@ -107,11 +107,17 @@ def case_series(
 
 def markdown(series: Sequence[CaseSeries]) -> str:
     """A table a case: first and last day, lowest, highest, and distance from the truth."""
-    lines = []
+    lines = [
+        "## Case studies",
+        "",
+        "The document's dates and places; what happens there is the data set's own. In the "
+        "simulated world the events were put in by hand.",
+        "",
+    ]
     for item in series:
         case, truth = item.case, item.values[TRUTH]
         lines += [
-            f"## {case.title}, {case.start} to {case.end} ({case.role})",
+            f"### {case.title}, {case.start} to {case.end} ({case.role})",
             "",
             f"Daily means over the region `{case.region}`, ppm. Error: root mean square of the "
             "daily means; r: their correlation with the truth's.",
