@@ -18,7 +18,7 @@ from co2net.source import FieldSource
 from dashboard.pages import registry
 from dashboard.service import Service
 from dashboard.session import Session
-from dashboard.state import ViewState, World
+from dashboard.state import ViewState, World, in_order
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def serve(
     service = Service(engine, path)
     logging.getLogger("asyncio").addFilter(_not_a_closed_tab)
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
-    state = ViewState(World(source, tuple(registry()), tuple(engine.names())))
+    state = ViewState(World(source, tuple(registry()), in_order(engine.names())))
     service.quick.submit(_warm, service, state)
     local = host in ("127.0.0.1", "localhost", "::1")
     origins = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", host)]

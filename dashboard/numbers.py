@@ -96,7 +96,8 @@ def table(numbers: Numbers, t: Translator, theme: str, when: str) -> str:
         best = {key: _best(numbers, metric, key) for key in numbers.regions}
         for model in numbers.models:
             drawn = line(model, theme)
-            label = escape(t.or_else(f"model.{model}", drawn.label))
+            full = t.or_else(f"model.{model}", drawn.label)
+            label, full = escape(t.or_else(f"short.{model}", full)), escape(full)
             cells = []
             for key in numbers.regions:
                 value = numbers.scores.get((metric, model, key), float("nan"))
@@ -105,7 +106,7 @@ def table(numbers: Numbers, t: Translator, theme: str, when: str) -> str:
                 cells.append(f"<td{mark}>{text}</td>")
             body.append(
                 f'<tr data-metric="{metric}" data-model="{escape(model)}">'
-                f'<th scope="row" title="{label}">'
+                f'<th scope="row" title="{full}">'
                 f'<span class="key" style="background:{drawn.colour}"></span>{label}</th>'
                 f"{''.join(cells)}</tr>"
             )

@@ -22,7 +22,7 @@ from dashboard.maps.layers import DIFFERENCE, VARIABLES, display
 from dashboard.numbers import Numbers, judge, table
 from dashboard.pages import View, registry
 from dashboard.service import Latest, Service
-from dashboard.state import Fault, ViewState, World, parse
+from dashboard.state import Fault, ViewState, World, in_order, parse
 from dashboard.theme import line, material_theme
 
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
@@ -44,7 +44,7 @@ class Session:
     def __init__(self, service: Service, query: str, document: Any) -> None:
         self.service = service
         self._document = document
-        self.world = World(service.source, tuple(registry()), tuple(service.engine.names()))
+        self.world = World(service.source, tuple(registry()), in_order(service.engine.names()))
         values, faults = parse(query, self.world)
         self.state = ViewState(self.world, **values)
         self.t = Translator(self.state.lang)

@@ -16,6 +16,16 @@ from co2net.source import FieldSource, nearest_frame
 from dashboard.i18n import LANGUAGES
 from dashboard.maps.layers import DIFFERENCE, VARIABLES
 
+# The order in which models are offered; others follow. The first two are Compare's defaults.
+_ORDER = ("co2net-plus", "vit", "co2net", "interpolation", "climatology")
+
+
+def in_order(models: Sequence[str]) -> tuple[str, ...]:
+    """Names of models, the best known first."""
+    known = {name: place for place, name in enumerate(_ORDER)}
+    return tuple(sorted(models, key=lambda name: (known.get(name, len(known)), name)))
+
+
 THEMES = ("light", "dark")
 PROJECTIONS = ("robinson", "platecarree")
 
@@ -29,7 +39,7 @@ class World:
     source
         The data set.
     pages, models
-        Keys of pages and names of models, the defaults first.
+        Keys of pages and names of models (`in_order`), the defaults first.
     """
 
     source: FieldSource
