@@ -7,14 +7,21 @@ Needs 2000, 2020, August 2019 and a day before each, so usually the archive of 2
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from co2net import models
 from co2net.assets import atomic_path, data_path
 from co2net.background import Background, default_background_path
-from co2net.cli import open_data, progress_bar
 from co2net.errors import UserError
 from co2net.evaluation import cases, report
+from co2net.naturerun import WorldSource
+from co2net.schema import open_store
+
+
+def tell(share: float, text: str) -> None:
+    """One line on the terminal."""
+    print(f"\r{share:4.0%} {text:50}", end="", file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -27,7 +34,8 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
     asked = parser.parse_args()
     try:
-        source = open_data(asked.data)
+        archive = (asked.data / "meta.json").is_file()
+        source = WorldSource(asked.data) if archive else open_store(asked.data)
         loaded = [models.load(name) for name in asked.models.split(",")]
         periods = [
             report.Period("2000", "test", asked.every),
@@ -35,12 +43,8 @@ def main() -> None:
             report.Period("2019-08", "validation", asked.every),
         ]
         background = Background.load(default_background_path())
-        with progress_bar("scores") as progress:
-            rows = report.evaluate(
-                source, loaded, periods, asked.scores, background, progress=progress
-            )
-        with progress_bar("cases") as progress:
-            series = [cases.case_series(source, loaded, case, progress) for case in cases.CASES]
+        rows = report.evaluate(source, loaded, periods, asked.scores, background, progress=tell)
+        series = [cases.case_series(source, loaded, case, tell) for case in cases.CASES]
     except UserError as error:
         parser.exit(2, f"error: {error}\n")
     about = report.read_about(asked.scores)
