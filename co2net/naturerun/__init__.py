@@ -10,14 +10,15 @@ from co2net.naturerun.archive import (
     add_month,
     build_archive,
     build_demo,
-    simulate,
 )
+from co2net.naturerun.check import CheckRow, format_table, run_check
 from co2net.naturerun.stations import ObservationConfig, load_stations
 from co2net.naturerun.world import WORLD_VERSION, World, WorldConfig
 
 __all__ = [
     "DEMO_MONTHS",
     "WORLD_VERSION",
+    "CheckRow",
     "ObservationConfig",
     "World",
     "WorldConfig",
@@ -25,6 +26,7 @@ __all__ = [
     "add_month",
     "build_archive",
     "build_demo",
+    "format_table",
     "load_stations",
-    "simulate",
+    "run_check",
 ]

@@ -26,6 +26,7 @@ from co2net.naturerun.statistics import year_statistics
 from co2net.naturerun.weather import Frames, days
 from co2net.naturerun.world import (
     FIRST_YEAR,
+    FRAMES_A_DAY,
     LAST_YEAR,
     STEP_SECONDS,
     WORLD_VERSION,
@@ -37,6 +38,7 @@ from co2net.naturerun.world import (
     has_restarts,
     month_times,
     quiet,
+    restart_before,
     time_axis,
     write_restarts_label,
 )
@@ -311,6 +313,8 @@ def build_demo(
 ) -> None:
     """Make the embedded world's store and fill some months; others can follow (`add_month`).
 
+    The last day before a month is filled with it, so that its first frame has a whole window.
+
     Parameters
     ----------
     path
@@ -334,16 +338,16 @@ def build_demo(
         attrs = world_attrs(config)
         create_store(path, LatLonGrid.ct(), time_axis(), load_stations(), attrs, WORLD_VARIABLES)
     held = open_store(path)
-    filled = {str(time)[:7] for time in held.time[held.available]}
-    months = [text for text in months if "{:04d}-{:02d}".format(*_parse(text)) not in filled]
+    lacking = set(held.time[~held.available].astype("datetime64[M]").astype(str))
+    months = [text for text in months if "{:04d}-{:02d}".format(*_parse(text)) in lacking]
     groups = _group(months)
     done = 0
     progress(0.0 if months else 1.0, "simulating" if months else "every month is there already")
     for part in _parallel(_simulate_group, [(config, store, group) for group in groups], workers):
-        for year, month, surface in part:
-            _write_month(path, config, year, month, surface, observations)
-            done += 1
-            progress(done / len(months), f"{year}-{month:02d} written")
+        for times, surface in part:
+            _write_span(path, config, times, surface, observations)
+            done += len(surface) // FRAMES_A_DAY > 1  # a single day only precedes a month
+            progress(done / len(months), f"{times[-1]} written")
 
 
 def add_month(
@@ -356,41 +360,8 @@ def add_month(
     """Simulate one more month (``YYYY-MM``) into a store made by `build_demo`."""
     config = config or WorldConfig()
     store = Path(restarts) if restarts is not None else data_path("restarts")
-    for year, number, surface in _simulate_group(config, store, [_parse(month)]):
-        _write_month(path, config, year, number, surface, observations)
-
-
-def simulate(
-    start: str,
-    end: str,
-    out: str | Path,
-    config: WorldConfig | None = None,
-    restarts: str | Path | None = None,
-    observations: ObservationConfig | None = None,
-    workers: int = 2,
-    progress: Progress = quiet,
-) -> None:
-    """Simulate a span: a canonical store where ``out`` ends in ``.zarr``, else an archive.
-
-    Parameters
-    ----------
-    start, end
-        ISO dates, inclusive; whole months (store) or whole years (archive) that they touch are
-        simulated.
-    out
-        Folder; months or years that it holds already are kept.
-    config, restarts, observations, workers, progress
-        As in `build_demo` and `build_archive`.
-    """
-    first, last = _parse(start[:7]), _parse(end[:7])
-    if last < first:
-        raise UserError(f"simulate: {end} lies before {start}; give the earlier date first")
-    if Path(out).suffix != ".zarr":
-        build_archive(out, config, (first[0], last[0]), restarts, workers, progress)
-        return
-    span = range(first[0] * 12 + first[1] - 1, last[0] * 12 + last[1])
-    months = [f"{n // 12}-{n % 12 + 1:02d}" for n in span]
-    build_demo(out, months, config, restarts, observations, workers, progress)
+    for times, surface in _simulate_group(config, store, [_parse(month)]):
+        _write_span(path, config, times, surface, observations)
 
 
 def _parse(text: str) -> tuple[int, int]:
@@ -401,24 +372,32 @@ def _parse(text: str) -> tuple[int, int]:
     return year, month
 
 
+Span = tuple[NDArray[np.datetime64], NDArray[np.float32]]
+"""Times of consecutive frames and their surface CO2 (n, H, W)."""
+
+
 def _group(months: Sequence[str]) -> list[list[tuple[int, int]]]:
     """Months that share a restart, to be simulated in one go; the longest groups first."""
     groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for year, month in sorted({_parse(text) for text in months}):
-        groups.setdefault((year, (month - 1) // 2), []).append((year, month))
-    return sorted(groups.values(), key=lambda group: -((group[-1][1] - 1) % 2))
+        groups.setdefault(restart_before(year, month), []).append((year, month))
+    return sorted(groups.values(), key=lambda group: -(group[-1][1] % 2))
 
 
 def _simulate_group(
     config: WorldConfig, restarts: Path, group: Sequence[tuple[int, int]]
-) -> list[tuple[int, int, NDArray[np.float32]]]:
-    world = _world(config)
-    year, last = group[-1]
-    return [
-        (done.year, done.month, done.surface)
-        for done in world.months(year, last, restarts)
-        if (done.year, done.month) in group
-    ]
+) -> list[Span]:
+    """The wanted months, each after the last day of the month before it."""
+    spans: list[Span] = []
+    last_day: Span | None = None
+    for done in _world(config).months(*group[-1], restarts):
+        times = month_times(done.year, done.month)
+        if (done.year, done.month) in group:
+            if last_day is not None:
+                spans.append(last_day)
+            spans.append((times, done.surface))
+        last_day = times[-FRAMES_A_DAY:], done.surface[-FRAMES_A_DAY:]
+    return spans
 
 
 @cache
@@ -426,16 +405,14 @@ def _world(config: WorldConfig) -> World:
     return World(config)
 
 
-def _write_month(
+def _write_span(
     path: str | Path,
     config: WorldConfig,
-    year: int,
-    month: int,
+    times: NDArray[np.datetime64],
     surface: NDArray[np.float32],
     observations: ObservationConfig | None,
 ) -> None:
     world = _world(config)
-    times = month_times(year, month)
     start = int(np.searchsorted(time_axis(), times[0]))
     fields = {"co2": surface, **weather_fields(world, world.weather.frames(days(times)))}
     rows, columns = load_stations().cells(world.grid)

@@ -229,10 +229,20 @@ class World:
         return Restart.load(folder / f"{year:04d}-{month:02d}.npz").unpack()
 
     def months(self, year: int, month: int, restarts: Path | None = None) -> Iterator[Month]:
-        """The month and those before it back to its restart, the wanted one last."""
-        first = max(m for m in RESTART_MONTHS if m <= month)
-        state = self.state_at(year, first, restarts)
-        return self.run(state, (year, first), (year, month), None)
+        """The month, after those since the restart before the month that precedes it."""
+        first = restart_before(year, month)
+        return self.run(self.state_at(*first, restarts), first, (year, month), None)
+
+
+def restart_before(year: int, month: int) -> tuple[int, int]:
+    """Latest restart from which a run reaches a month with the whole of the month before it.
+
+    Two or three months of run, of which the first window of the month needs the last day; there
+    is nothing before January 2000.
+    """
+    before = max(year * 12 + month - 2, FIRST_YEAR * 12)
+    start = before - before % 2  # restarts lie at the odd months
+    return start // 12, start % 12 + 1
 
 
 @dataclass(frozen=True)
