@@ -78,28 +78,35 @@ class Embedding(nn.Module):
         (B, E, T, H, W) in the type of ``wind``
         """
         batch, _, frames, height, width = wind.shape
+        out = wind.new_empty(batch, self.channels, frames, height, width)
+        self.write(clock, wind, out)
+        return out
+
+    def write(self, clock: Tensor, wind: Tensor, out: Tensor) -> None:
+        """The same into ``out`` (B, E, T, H, W): what is largest in memory is written once."""
         if self.name == "none":
-            return wind.new_empty(batch, 0, frames, height, width)
+            return
         if self.name == "climode":
-            return self._climode(clock).to(wind.dtype)
+            self._write_climode(clock, out)
+            return
+        place = self.place.to(out.dtype)
         turn = clock[:, :, int(self.name == "wind-year")].float()
         phase = (2 * math.pi) * wind.float() * turn[:, None, :, None, None]
-        cosine, sine = phase.cos(), phase.sin()
-        moving = torch.stack([cosine[:, 0], sine[:, 0], cosine[:, 1], sine[:, 1]], dim=1)
-        moving = torch.cat([moving, torch.ones_like(moving[:, :1])], dim=1).to(wind.dtype)
-        psi = self.place.to(wind.dtype)[None, :, None, None] * moving[:, None]
-        return psi.flatten(1, 2)
+        psi = out.unflatten(1, (len(place), 5))
+        psi[:, :, 4] = place[:, None]
+        place = place[:, None]
+        for k in (0, 1):  # U, V
+            psi[:, :, 2 * k] = place * phase[:, k, None].cos().to(out.dtype)
+            psi[:, :, 2 * k + 1] = place * phase[:, k, None].sin().to(out.dtype)
 
-    def _climode(self, clock: Tensor) -> Tensor:
+    def _write_climode(self, clock: Tensor, out: Tensor) -> None:
         angle = (2 * math.pi) * clock.float()
-        moving = torch.cat([angle.sin(), angle.cos()], dim=-1)  # (B, T, 4)
-        moving = moving.transpose(1, 2)[:, :, :, None, None]  # (B, 4, T, 1, 1)
-        batch, _, frames = moving.shape[:3]
-        height, width = self.place.shape[-2:]
-        full = (batch, -1, frames, height, width)
-        place = self.place[None, :, None]  # (1, 6, 1, H, W)
-        product = (moving[:, :, None] * place[:, None]).flatten(1, 2)
-        return torch.cat([moving.expand(full), place.expand(full), product], dim=1)
+        moving = torch.cat([angle.sin(), angle.cos()], dim=-1).transpose(1, 2)
+        moving = moving[:, :, :, None, None]  # (B, 4, T, 1, 1)
+        place = self.place[:, None]  # (6, 1, H, W)
+        out[:, :4] = moving
+        out[:, 4:10] = place
+        out[:, 10:].unflatten(1, (4, 6))[:] = moving[:, :, None] * place
 
 
 def _periodic(grid: LatLonGrid) -> Tensor:

@@ -149,14 +149,17 @@ class Stem(nn.Module):
 
     def forward(self, inputs: Tensor, clock: Tensor) -> Tensor:
         """(B, C, T, H, W), (B, T, 2) -> (B, C', T, H, W)."""
-        batch, _, frames = inputs.shape[:3]
-        place = self.place.to(inputs.dtype)[None, :, None]
-        place = place.expand(batch, -1, frames, -1, -1)
-        parts = [inputs, place, self.sun(clock).to(inputs.dtype)]
+        batch, known, frames, height, width = inputs.shape
+        out = inputs.new_empty(batch, self.channels, frames, height, width)
+        out[:, :known] = inputs
+        sun = known + len(PLACE_CHANNELS)
+        out[:, known:sun] = self.place.to(inputs.dtype)[:, None]
+        last = sun + len(SUN_CHANNELS)
+        out[:, sun:last] = self.sun(clock)
         if self.embedding.channels:
             wind = inputs[:, list(self.winds)] if self.winds else inputs[:, :2]
-            parts.append(self.embedding(clock, wind))
-        return torch.cat(parts, dim=1)
+            self.embedding.write(clock, wind, out[:, last:])
+        return out
 
 
 def wind_channels(channels: tuple[str, ...]) -> tuple[int, ...]:
