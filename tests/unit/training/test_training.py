@@ -157,6 +157,15 @@ def test_batches_are_a_function_of_seed_and_step():
     np.testing.assert_array_equal(np.concatenate(halves), first[3])
 
 
+def test_batches_share_frames_yet_come_from_all_over():
+    size = 40_000
+    part = np.concatenate([batch_positions(3, step, 8, size) for step in range(256)])
+    frames = np.unique(part[:, None] - np.arange(8))
+    assert frames.size < 1.3 * part.size  # a plain shuffle needs nearly eight a window
+    for step in range(0, 256, 32):
+        assert np.ptp(batch_positions(3, step, 8, size)) > size / 4
+
+
 def test_loss_is_a_mean_over_the_sphere():
     weights = row_weights(GRID)
     target = torch.zeros(2, 12, 18)
