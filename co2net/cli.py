@@ -6,7 +6,12 @@ Every command prints one line and exits with status 2 for bad input, 1 for a fai
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import sys
+import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -230,8 +235,13 @@ def simulate(
         with progress_bar("21 years") as progress:
             naturerun.build_archive(folder, workers=workers, progress=progress)
         if check:
-            rows = naturerun.run_check(folder)
-            _print([asdict(row) for row in rows], as_json, lambda: _check_table(rows))
+            with progress_bar("check") as progress:
+                rows = naturerun.run_check(folder, progress=progress)
+            _print(
+                [asdict(row) for row in rows],
+                as_json,
+                lambda: print(naturerun.format_table(rows)),
+            )
             raise typer.Exit(0 if all(row.ok for row in rows) else 1)
         return
     path = out or demo_store()
@@ -277,21 +287,6 @@ def parse_day(text: str) -> Any:
         return np.datetime64(text, "D")
     except ValueError:
         raise UserError(f"'{text[:40]}' is no day; write it as 2020-06-01") from None
-
-
-def _check_table(rows: list[Any]) -> None:
-    cells = [
-        [
-            row.name,
-            f"{row.value:.4g}",
-            row.target,
-            row.unit,
-            "met" if row.ok else "MISSED",
-            row.note,
-        ]
-        for row in rows
-    ]
-    _table("Calibration of the nature run", ["", "value", "target", "unit", "", "note"], cells)
 
 
 # -- models -----------------------------------------------------------------------------------
@@ -375,9 +370,9 @@ def train(
     split: Annotated[str, typer.Option(help="Years: carbontracker or cmip6.")] = "carbontracker",
     frames: Annotated[int, typer.Option(help="Frames of a window.")] = 8,
     batch: Annotated[int, typer.Option(help="Windows a step.")] = 8,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
     wind_loss: Annotated[float, typer.Option(help="Weight of the wind loss.")] = 0.2,
-    precision: Annotated[str, typer.Option(help="bf16 or fp32.")] = "bf16",
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 250,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 250,
     patience: Annotated[int, typer.Option(help="Validations without gain; 0: never stop.")] = 0,
@@ -597,14 +592,54 @@ def dashboard(
 
     Example: co2net dashboard --port 8080
     """
+    _require_free(host, port)
+    if data is None:
+        _prepare_demo()
     from dashboard.app import serve
 
-    if data is None and not demo_store().exists():
-        from co2net.naturerun import DEMO_MONTHS
-
-        _err.print("Building the embedded simulated world, once (about a minute):")
-        build_months(demo_store(), list(DEMO_MONTHS))
+    threading.Thread(target=_announce, args=(host, port), daemon=True).start()
     serve(data or demo_store(), host=host, port=port, open_browser=open_browser)
+
+
+def _prepare_demo() -> None:
+    """Build the embedded world where it is absent or was made by another version of it."""
+    from co2net import naturerun
+    from co2net.schema import open_store
+
+    path = demo_store()
+    if path.exists() and open_store(path).attrs["digest"] != naturerun.WorldConfig().digest:
+        _err.print("The embedded world has changed since it was built here; it is built anew.")
+        shutil.rmtree(path)
+    if not path.exists():
+        _err.print("Building the embedded simulated world, once (about a minute):")
+        build_months(path, list(naturerun.DEMO_MONTHS))
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise a `UserError` where the address cannot be bound."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"cannot serve on {host}:{port} ({error.strerror}); choose another --port or "
+                "--host (with make: PORT=... HOST=...)"
+            ) from None
+
+
+def _announce(host: str, port: int) -> None:
+    """Print the address when the page really answers."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address}/ready", timeout=5):
+                print(f"co2net answers at {address}", flush=True)
+                return
+        except OSError:  # not yet
+            time.sleep(0.2)
 
 
 def main() -> None:
