@@ -165,8 +165,9 @@ def data_info(
     """
     import numpy as np
 
+    from co2net.source import whole_months
+
     source = open_data(store)
-    months = np.unique(source.time[source.available].astype("datetime64[M]")).astype(str)
     row = {
         **{key: source.attrs.get(key) for key in ("title", "source", "version", "licence")},
         **_coverage(source),
@@ -175,7 +176,7 @@ def data_info(
         "variables": ["co2", *source.variables],
         "stations": len(source.stations),
         "network": source.stations.network,
-        "months": months.tolist(),
+        "whole_months": whole_months(source),
     }
     _print(row, as_json, lambda: _table("Store", ["", ""], [[k, v] for k, v in row.items()]))
 
@@ -605,14 +606,17 @@ def _prepare_demo() -> None:
     """Build the embedded world where it is absent or was made by another version of it."""
     from co2net import naturerun
     from co2net.schema import open_store
+    from co2net.source import whole_months
 
     path = demo_store()
     if path.exists() and open_store(path).attrs["digest"] != naturerun.WorldConfig().digest:
         _err.print("The embedded world has changed since it was built here; it is built anew.")
         shutil.rmtree(path)
-    if not path.exists():
+    there = whole_months(open_store(path)) if path.exists() else []
+    missing = [month for month in naturerun.DEMO_MONTHS if month not in there]
+    if missing:
         _err.print("Building the embedded simulated world, once (about a minute):")
-        build_months(path, list(naturerun.DEMO_MONTHS))
+        build_months(path, missing)
 
 
 def _require_free(host: str, port: int) -> None:

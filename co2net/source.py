@@ -134,3 +134,10 @@ def nearest_frame(source: FieldSource, time: Any) -> int:
         raise UserError("the data set holds no frames; run `co2net simulate` first")
     distance = np.abs(source.time[index] - np.datetime64(time, "s"))
     return int(index[np.argmin(distance)])
+
+
+def whole_months(source: FieldSource) -> list[str]:
+    """Months (YYYY-MM) of which a source holds every frame."""
+    month = source.time.astype("datetime64[M]")
+    absent = set(month[~source.available])
+    return [str(m) for m in np.unique(month) if m not in absent]

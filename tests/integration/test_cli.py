@@ -68,7 +68,7 @@ def test_data_commands_describe_a_store(store):
     done = co2net("data", "info", store, "--json")
     row = json.loads(done.stdout)
     assert row["simulated"] is True
-    assert row["months"] == ["2001-12", "2002-01", "2002-02"]
+    assert row["whole_months"] == ["2001-12", "2002-01", "2002-02"]
     assert row["stations"] == 12
     verified = co2net("data", "verify", store)
     assert (verified.returncode, "sound" in verified.stdout) == (0, True)

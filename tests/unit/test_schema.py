@@ -17,7 +17,7 @@ from co2net.schema import (
     validate,
     write_frames,
 )
-from co2net.source import frame_index, nearest_frame
+from co2net.source import frame_index, nearest_frame, whole_months
 from tests.synthetic import SyntheticSource
 
 
@@ -137,3 +137,9 @@ def test_times_must_be_regular_and_attributes_complete(tmp_path, world):
         attrs = {k: v for k, v in world.attrs.items() if k != "licence"}
         create_store(tmp_path / "a.zarr", world.grid, world.time, world.stations, attrs)
     assert not (tmp_path / "a.zarr").exists()
+
+
+def test_a_month_counts_when_every_frame_of_it_is_there(tmp_path):
+    world = SyntheticSource(LatLonGrid.regular(6, 8), "2001-11-30", "2002-01-03", sites=3)
+    store = make_store(tmp_path / "w.zarr", world, [(0, 8 + 31 * 8 + 5)])
+    assert whole_months(store) == ["2001-11", "2001-12"]
