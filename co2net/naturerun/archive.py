@@ -346,8 +346,8 @@ def build_demo(
     for part in _parallel(_simulate_group, [(config, store, group) for group in groups], workers):
         for times, surface in part:
             _write_span(path, config, times, surface, observations)
-            done += len(surface) // FRAMES_A_DAY > 1  # a single day only precedes a month
-            progress(done / len(months), f"{times[-1]} written")
+            done += 1
+            progress(done / len(months), f"{str(times[-1])[:7]} written")
 
 
 def add_month(
@@ -389,14 +389,16 @@ def _simulate_group(
 ) -> list[Span]:
     """The wanted months, each after the last day of the month before it."""
     spans: list[Span] = []
-    last_day: Span | None = None
+    before: list[Span] = []  # the day before, unless it is written with its own month
     for done in _world(config).months(*group[-1], restarts):
-        times = month_times(done.year, done.month)
-        if (done.year, done.month) in group:
-            if last_day is not None:
-                spans.append(last_day)
-            spans.append((times, done.surface))
-        last_day = times[-FRAMES_A_DAY:], done.surface[-FRAMES_A_DAY:]
+        times, surface = month_times(done.year, done.month), done.surface
+        wanted = (done.year, done.month) in group
+        if wanted:
+            parts = [*before, (times, surface)]
+            spans.append(
+                (np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
+            )
+        before = [] if wanted else [(times[-FRAMES_A_DAY:], surface[-FRAMES_A_DAY:])]
     return spans
 
 
