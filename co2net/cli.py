@@ -27,6 +27,7 @@ from co2net.assets import atomic_path, data_path
 from co2net.errors import UserError
 
 if TYPE_CHECKING:
+    from co2net.naturerun import ObservationConfig
     from co2net.source import FieldSource
 
 app = typer.Typer(
@@ -219,6 +220,12 @@ def simulate(
     check: Annotated[
         bool, typer.Option("--check", help="Print the calibration: value beside target.")
     ] = False,
+    noise: Annotated[
+        float, typer.Option(help="Error of the stations' values (ppm).", min=0.0, max=50.0)
+    ] = 0.2,
+    gaps: Annotated[
+        float, typer.Option(help="Share of time that a station is silent.", min=0.0, max=1.0)
+    ] = 0.0,
     workers: Annotated[int, typer.Option(help="Processes.", min=1, max=64)] = 2,
     as_json: JsonOption = False,
 ) -> None:
@@ -252,16 +259,23 @@ def simulate(
         raise UserError("simulate: give both --start and --end, as ISO days")
     else:
         months = _months(start, end)
-    build_months(path, months, workers)
+    build_months(path, months, workers, naturerun.ObservationConfig(noise=noise, gaps=gaps))
     print(path)
 
 
-def build_months(path: Path, months: list[str], workers: int = 2) -> None:
+def build_months(
+    path: Path,
+    months: list[str],
+    workers: int = 2,
+    observations: ObservationConfig | None = None,
+) -> None:
     """Fill months of the embedded world's store, with a bar."""
     from co2net import naturerun
 
     with progress_bar("simulated world") as progress:
-        naturerun.build_demo(path, months, workers=workers, progress=progress)
+        naturerun.build_demo(
+            path, months, workers=workers, progress=progress, observations=observations
+        )
 
 
 def _months(start: str, end: str) -> list[str]:
