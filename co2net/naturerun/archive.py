@@ -32,6 +32,7 @@ from co2net.naturerun.world import (
     WORLD_VERSION,
     Month,
     Progress,
+    Restart,
     World,
     WorldConfig,
     check_restarts,
@@ -103,7 +104,8 @@ def build_archive(
     years
         First and last year.
     restarts
-        Folder of restarts; the shipped ones by default.
+        Folder of restarts; by default the shipped ones, for other settings ``restarts`` in the
+        archive.
     workers
         Processes.
     progress
@@ -122,6 +124,8 @@ def build_archive(
     config = config or WorldConfig()
     folder = Path(folder)
     store = Path(restarts) if restarts is not None else data_path("restarts")
+    if restarts is None and not has_restarts(store, config):
+        store = folder / "restarts"  # another world than the shipped one
     if not FIRST_YEAR <= years[0] <= years[1] <= LAST_YEAR:
         raise UserError(f"years {years[0]}-{years[1]}: choose within {FIRST_YEAR}-{LAST_YEAR}")
     _label(folder, config)
@@ -134,15 +138,31 @@ def build_archive(
         for done, year in enumerate(_parallel(_archive_year, tasks, workers), 1):
             progress(done / len(todo), f"{year} simulated")
         return folder
-    world = World(config)
-    state = world.spin_up(lambda part, text: progress(0.0, text))
-    for year in range(FIRST_YEAR, years[1] + 1):
-        months = world.run(state, (year, 1), (year, 12), store)
-        _write_year(folder, world, year, list(months))
-        progress((year - FIRST_YEAR + 1) / (years[1] - FIRST_YEAR + 1), f"{year} simulated")
+    _simulate_in_one_go(folder, World(config), years[1], store, progress)
     if years[1] == LAST_YEAR:
         write_restarts_label(store, config)
     return folder
+
+
+def _simulate_in_one_go(
+    folder: Path, world: World, last: int, restarts: Path, progress: Progress
+) -> None:
+    """Years from the spin-up on, writing restarts; goes on where an earlier call broke off."""
+    first = FIRST_YEAR
+    while (folder / f"co2_{first}.npy").is_file() and _january(restarts, first + 1).is_file():
+        first += 1
+    if first > FIRST_YEAR:
+        state = Restart.load(_january(restarts, first)).unpack()
+    else:
+        state = world.spin_up(lambda part, text: progress(0.0, text))
+    for year in range(first, last + 1):
+        months = world.run(state, (year, 1), (year, 12), restarts)
+        _write_year(folder, world, year, list(months))
+        progress((year - FIRST_YEAR + 1) / (last - FIRST_YEAR + 1), f"{year} simulated")
+
+
+def _january(restarts: Path, year: int) -> Path:
+    return restarts / f"{year}-01.npz"
 
 
 def _label(folder: Path, config: WorldConfig) -> None:

@@ -13,6 +13,7 @@ from co2net.naturerun import World, WorldConfig, WorldSource, add_month, build_a
 from co2net.naturerun.check import _Archive, _mass
 from co2net.naturerun.stations import ObservationConfig, load_stations, observe
 from co2net.naturerun.world import (
+    Month,
     Restart,
     has_restarts,
     restart_before,
@@ -105,6 +106,24 @@ def test_demo_store_equals_the_archive(built: Path, source: WorldSource) -> None
     assert store.attrs["simulated"] is True
     with pytest.raises(UserError, match="YYYY-MM"):
         add_month(path, "1999-01", CONFIG, built / "restarts")
+
+
+def test_interrupted_archive_goes_on(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second call takes the state from the last restart instead of starting anew."""
+    restarts = built / "unlabelled"
+    restarts.mkdir()
+    state = World(CONFIG).state_at(2000, 11, built / "restarts")
+    Restart.pack(state, World(CONFIG).geometry.air).save(restarts / "2001-01.npz")
+    begun: list[tuple[int, int]] = []
+
+    def run(self: World, state: np.ndarray, start: tuple[int, int], *_: object) -> list[Month]:
+        begun.append(start)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(World, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        build_archive(built / "archive", CONFIG, (2000, 2001), restarts)
+    assert begun == [(2001, 1)]
 
 
 def test_year_conserves_mass(built: Path) -> None:
