@@ -20,8 +20,8 @@ from co2net.grid import LatLonGrid
 from co2net.naturerun.archive import YEARS
 from co2net.naturerun.fit import reference_fluxes
 from co2net.naturerun.stations import load_stations
-from co2net.naturerun.statistics import CASES, box_mask
 from co2net.naturerun.world import FIRST_YEAR, FRAMES_A_DAY, Progress, month_times, quiet, time_axis
+from co2net.regions import region
 from co2net.schema import CO2
 
 Array = NDArray[np.float64]
@@ -438,20 +438,23 @@ def _variability(data: _Archive) -> list[CheckRow]:
 
 
 _REGIONS = (
-    ("southeast_asia", 2000, 7, 380, 390),
-    ("southeast_asia", 2020, 7, 420, 440),
-    ("north_america", 2000, 7, 355, 370),
-    ("north_america", 2020, 7, 395, 410),
+    ("southeast-asia", 2000, 7, 380, 390),
+    ("southeast-asia", 2020, 7, 420, 440),
+    ("north-america", 2000, 7, 355, 370),
+    ("north-america", 2020, 7, 395, 410),
 )
 
 
 def _cases(data: _Archive) -> list[CheckRow]:
     rows = []
-    boxes = {name: box_mask(data.grid, box) for name, box in CASES.items()}
 
-    def daily(name: str, year: int, month: int) -> Array:
+    def weights_of(key: str) -> Array:
+        weights = region(key).mask(data.grid) * data.grid.area
+        return weights / weights.sum()
+
+    def daily(key: str, year: int, month: int) -> Array:
         x = data.month(year, month)
-        weights = boxes[name] / boxes[name].sum()
+        weights = weights_of(key)
         return (x * weights).sum(axis=(1, 2)).reshape(-1, FRAMES_A_DAY).mean(axis=1)
 
     if 2019 in data.years:
@@ -477,13 +480,11 @@ def _cases(data: _Archive) -> list[CheckRow]:
         x = daily("siberia", 2020, 6)
         rows.append(_range("Siberia 3-23 June 2020, fall", float(x[2] - x[22]), 7, 14, "ppm"))
         rows.append(_range("Siberia 23 June 2020", float(x[22]), 398, 410, "ppm"))
-    land = data.grid.land_fraction
-    for name, year, month, low, high in _REGIONS:
+    for key, year, month, low, high in _REGIONS:
         if year in data.years:
-            weights = boxes[name] * land
-            mean = float((data.month(year, month).mean(axis=0) * weights).sum() / weights.sum())
-            label = name.replace("_", " ")
-            rows.append(_range(f"{label} land, July {year}", mean, low, high, "ppm"))
+            mean = float((data.month(year, month).mean(axis=0) * weights_of(key)).sum())
+            label = region(key).name_en
+            rows.append(_range(f"{label}, July {year}", mean, low, high, "ppm"))
     return rows
 
 

@@ -11,16 +11,6 @@ from numpy.typing import NDArray
 from co2net.grid import LatLonGrid
 from co2net.naturerun.world import FRAMES_A_DAY, Month, World
 
-CASES: dict[str, tuple[float, float, float, float]] = {
-    "amazon": (-70.0, -15.0, -50.0, 0.0),
-    "california": (-125.0, 32.0, -114.0, 42.0),
-    "siberia": (80.0, 55.0, 120.0, 68.0),
-    "southeast_asia": (95.0, 0.0, 125.0, 25.0),
-    "central_africa": (8.0, -12.0, 32.0, 8.0),
-    "north_america": (-125.0, 28.0, -65.0, 60.0),
-}
-"""Boxes of the documented cases: west, south, east, north (degrees)."""
-
 
 def marine_mask(grid: LatLonGrid) -> NDArray[np.bool_]:
     """(H, W): cells two or more cells away from land; a whole row where there are none."""
@@ -35,14 +25,6 @@ def marine_mask(grid: LatLonGrid) -> NDArray[np.bool_]:
         if open_sea[row].sum() < 3:
             open_sea[row] = ~land[row] if (~land[row]).sum() >= 3 else True
     return open_sea
-
-
-def box_mask(grid: LatLonGrid, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
-    """(H, W): area (m2) of the cells whose centre lies in a box, zero elsewhere."""
-    west, south, east, north = box
-    lat, lon = grid.lat[:, None], grid.lon[None, :]
-    inside = (lat > south) & (lat < north) & (lon > west) & (lon < east)
-    return inside * grid.area
 
 
 def year_statistics(world: World, months: Sequence[Month]) -> dict[str, Any]:
