@@ -100,7 +100,7 @@ class Inspector:
             place, subtitle = session.region_name(), t("inspector.mean")
         else:
             place, subtitle = format_point(*state.point), t("inspector.cell")
-        self.part.param.update(place=place, subtitle=subtitle, chosen=state.point is not None)
+        self.part.tell(place=place, subtitle=subtitle, chosen=state.point is not None)
         index = state.frame
         first, last = self._window
         # Stay while the time is well within the window, so that stepping does not shift it.
@@ -179,7 +179,7 @@ class Inspector:
                     "delta": "" if name == "truth" else number(value - truth, 2, signed=True),
                 }
             )
-        self.part.param.update(
+        self.part.tell(
             legend=legend,
             numbers="" if session.state.page == "compare" else session.table(numbers),
         )

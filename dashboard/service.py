@@ -61,8 +61,8 @@ class Service:
     def __init__(self, engine: Engine, store: Path | None = None) -> None:
         self.engine = engine
         self.store = store
-        self.quick = ThreadPoolExecutor(2, "frames")
-        self.slow = ThreadPoolExecutor(2, "series")
+        self.quick = ThreadPoolExecutor(8, "frames")
+        self.slow = ThreadPoolExecutor(4, "series")
         self._limits: dict[tuple[str, int], tuple[float, float]] = {}
         self._masks: dict[str, NDArray[np.float64]] = {}
         self._means: dict[tuple[str, int], NDArray[np.float32]] = {}

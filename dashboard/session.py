@@ -54,6 +54,7 @@ class Session:
         self._views: dict[str, View] = {}
         self._from_address = False
         self._told = ""
+        self._asked_for = ""
         self.frames: Latest[Any] = Latest(service.quick, self.deliver)
         self._judging: Latest[Any] = Latest(service.slow, self.deliver)
         self._board = pn.Column(sizing_mode="stretch_both", margin=0)
@@ -76,6 +77,7 @@ class Session:
         # Page follows Panel's own busy state; that watcher would keep every session alive.
         self.page.param._update_ref("busy", False)
         self.state.param.watch(self._changed, list(ViewState.param.values(False)))
+        self._write_address()
         self._stop_listening = service.listen(lambda: self.deliver(self._months_changed))
         self._open_page()
         self._tell_faults(faults)
@@ -115,7 +117,6 @@ class Session:
             inspector=self.inspector.part,
             bar=self.bar,
             drawer=self._drawer(),
-            address=self.state.address(),
             sizing_mode="stretch_both",
         )
         for name, target in (("page", "page"), ("language", "lang"), ("scheme", "theme")):
@@ -309,16 +310,21 @@ class Session:
             self._dismiss(message["dismiss"])
         elif "went" in message:
             self._went(str(message["went"]))
-        elif str(message.get("act", "")).startswith("make:"):
-            month = str(message["act"]).removeprefix("make:")
-            if self.service.can_make_months and any(
-                entry["key"] == month for entry in self.service.months()
-            ):
-                self.shell.notices = [
-                    n for n in self.shell.notices if n["action"] != message["act"]
-                ]
-                self.notify(self.t("notice.making", month=month), level="info")
-                self.service.make_month(month, lambda text: self.deliver(lambda: self.notify(text)))
+        elif "act" in message:
+            verb, _, month = str(message["act"]).partition(":")
+            self.shell.tell(notices=[n for n in self.notices if n["action"] != message["act"]])
+            if verb == "make":
+                self._make_month(month)
+            elif verb == "show":
+                self._bar_said({"month": month})
+
+    def _make_month(self, month: str) -> None:
+        known = any(entry["key"] == month for entry in self.service.months())
+        if not (self.service.can_make_months and known):
+            return
+        self._asked_for = month
+        self.notify(self.t("notice.making", month=month), level="info")
+        self.service.make_month(month, lambda text: self.deliver(lambda: self.notify(text)))
 
     def _went(self, query: str) -> None:
         """Follow the browser's back and forward."""
@@ -344,8 +350,7 @@ class Session:
     def _changed(self, *events: param.parameterized.Event) -> None:
         changed = {event.name for event in events}
         if changed & {"lang"}:
-            self._write_address()
-            self.shell.reload += 1
+            self.shell.tell(address=self.state.address(), reload=next(self._serial))
             return
         with hold(self._document):
             if "page" in changed:
@@ -357,7 +362,7 @@ class Session:
                 self.shell.scheme = self.state.theme
             if self.bar.frame != self.state.frame:
                 self.bar.frame = self.state.frame
-            self.shell.title = f"{self.view.title} · co2net"
+            self.shell.tell(title=f"{self.view.title} · co2net")
             self.inspector.update(changed)
             if not self.bar.playing:
                 self._judge()
@@ -374,15 +379,18 @@ class Session:
             self.shell.param.update(
                 page=key,
                 inspector_open=self.view.inspector_open or self.state.point is not None,
-                title=f"{self.view.title} · co2net",
             )
+            self.shell.tell(title=f"{self.view.title} · co2net")
             self.view.update(set(ViewState.param.values(False)))
         self.inspector.update(set(ViewState.param.values(False)))
         self._judge()
 
     def _write_address(self) -> None:
-        if not self._from_address:
-            self.shell.address = self.state.address()
+        address = self.state.address()
+        if self._from_address:  # the browser has it already
+            self.shell.facts["address"] = address
+        else:
+            self.shell.tell(address=address)
 
     def painted(self, index: int, faults: dict[str, str]) -> None:
         """A frame is on screen."""
@@ -427,25 +435,32 @@ class Session:
         return table(numbers, self.t, self.state.theme, self.when(numbers.index))
 
     def _months_changed(self) -> None:
-        making = [m["key"] for m in self.service.months() if m["state"] == "making"]
-        self.bar.param.update(runs=self.service.runs(), months=self.service.months())
-        done = [n for n in self.shell.notices if n["level"] == "info"]
-        if done and not making:
-            self.shell.notices = [n for n in self.shell.notices if n["level"] != "info"]
-            self.notify(self.t("notice.made"), level="info")
+        months = self.service.months()
+        self.bar.param.update(runs=self.service.runs(), months=months)
+        month = self._asked_for
+        state = next((entry["state"] for entry in months if entry["key"] == month), "")
+        if not month or state == "making":
+            return
+        self._asked_for = ""
+        self.shell.tell(notices=[n for n in self.notices if n["level"] != "info"])
+        if state == "available":
+            text = self.t("notice.made", month=month)
+            self.notify(text, "info", f"show:{month}", self.t("notice.show"))
 
     # -- telling ------------------------------------------------------------------------
 
     def _show_busy(self) -> None:
         busy = not (self.frames.idle and self._judging.idle)
-        if busy and not self.bar.playing:
-            self.shell.param.update(busy=True, busy_text=self.t("shell.computing"))
-        elif self.shell.busy:
-            self.shell.busy = False
+        self.shell.tell(busy=self.t("shell.computing") if busy and not self.bar.playing else "")
+
+    @property
+    def notices(self) -> list[dict[str, Any]]:
+        """Notices on screen."""
+        return self.shell.facts.get("notices", [])
 
     def notify(self, text: str, level: str = "warning", action: str = "", label: str = "") -> None:
         """Show one notice; the same text does not pile up."""
-        kept = [n for n in self.shell.notices if n["text"] != text][-2:]
+        kept = [n for n in self.notices if n["text"] != text][-2:]
         notice = {
             "id": next(self._ids),
             "text": text,
@@ -453,10 +468,10 @@ class Session:
             "action": action,
             "label": label,
         }
-        self.shell.notices = [*kept, notice]
+        self.shell.tell(notices=[*kept, notice])
 
     def _dismiss(self, number: Any) -> None:
-        self.shell.notices = [n for n in self.shell.notices if n["id"] != number]
+        self.shell.tell(notices=[n for n in self.notices if n["id"] != number])
 
     def _tell_faults(self, faults: list[Fault]) -> None:
         if faults:

@@ -8,15 +8,15 @@ function el(tag, className, ...children) {
 
 export function render({model}) {
   const root = el("div", `panels ${model.layout}`)
+  const facts = {titles: [], bars: [null, null], numbers: ""}
   const headings = []
   const figures = model.get_child("figures")
   model.roles.forEach((role, n) => {
     const title = el("h2", "title"), when = el("p", "when"), note = el("p", "note")
     const heading = el("div", "heading", el("div", "row", title, note), when)
-    headings.push({title, when, note})
+    headings.push({title, when, note, heading})
     const cell = el("figure", "panel", heading, el("div", "map", figures[n]))
     cell.dataset.role = role
-    cell.setAttribute("aria-label", model.titles[n]?.title ?? role)
     root.append(cell)
   })
   // Buttons of the map, on the first panel: they serve all panels, which move together.
@@ -47,13 +47,14 @@ export function render({model}) {
   const numbers = el("section", "numbers")
   if (model.layout === "compare") { root.append(numbers) }
 
-  const draw_titles = () => model.titles.forEach((text, n) => {
+  const draw_titles = () => facts.titles.forEach((text, n) => {
     headings[n].title.textContent = text.title
     headings[n].when.textContent = text.when
     headings[n].note.textContent = text.note
+    headings[n].heading.parentNode.setAttribute("aria-label", `${text.title}, ${text.when}`)
   })
   const draw_bars = () => bars.forEach((bar, n) => {
-    const spec = model.bars[n]
+    const spec = facts.bars[n]
     bar.hidden = !spec
     if (!spec) { return }
     const ramp = el("div", "ramp")
@@ -69,10 +70,14 @@ export function render({model}) {
     bar.replaceChildren(unit, el("div", "axis", ramp, scale))
   })
   // Made and escaped by the server.
-  const draw_numbers = () => { numbers.innerHTML = model.numbers }
-  model.on("titles", draw_titles)
-  model.on("bars", draw_bars)
-  model.on("numbers", draw_numbers)
+  const draw_numbers = () => { numbers.innerHTML = facts.numbers }
+  model.on("msg:custom", (news) => {
+    Object.assign(facts, news)
+    if ("titles" in news) { draw_titles() }
+    if ("bars" in news) { draw_bars() }
+    if ("numbers" in news) { draw_numbers() }
+  })
   draw_titles(); draw_bars(); draw_numbers(); draw_box()
+  model.send_msg({ready: true})
   return root
 }

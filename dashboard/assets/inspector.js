@@ -1,6 +1,7 @@
 // The chosen place: its series, its values now, and the numbers of the frame.
 export function render({model}) {
   const say = model.strings
+  const facts = {place: "", subtitle: "", chosen: false, legend: [], numbers: ""}
   const root = document.createElement("div")
   root.className = "inspect"
   root.innerHTML = `
@@ -25,12 +26,12 @@ export function render({model}) {
   find(".series").append(model.get_child("series"))
 
   const draw = () => {
-    find("h2").textContent = model.place
-    find(".sub").textContent = model.subtitle
-    clear.hidden = !model.chosen
+    find("h2").textContent = facts.place
+    find(".sub").textContent = facts.subtitle
+    clear.hidden = !facts.chosen
   }
   const draw_legend = () => {
-    find(".legend").replaceChildren(...model.legend.map((entry) => {
+    find(".legend").replaceChildren(...facts.legend.map((entry) => {
       const item = document.createElement("li")
       item.innerHTML = `<svg viewBox="0 0 26 8" aria-hidden="true"><line x1="1" x2="25" y1="4" y2="4"/></svg>
         <span class="name"></span><span class="value"></span><span class="delta"></span>`
@@ -44,10 +45,14 @@ export function render({model}) {
     }))
   }
   // Made and escaped by the server.
-  const draw_numbers = () => { find(".numbers").innerHTML = model.numbers }
-  model.on(["place", "subtitle", "chosen"], draw)
-  model.on("legend", draw_legend)
-  model.on("numbers", draw_numbers)
+  const draw_numbers = () => { find(".numbers").innerHTML = facts.numbers }
+  model.on("msg:custom", (news) => {
+    Object.assign(facts, news)
+    draw()
+    if ("legend" in news) { draw_legend() }
+    if ("numbers" in news) { draw_numbers() }
+  })
+  model.send_msg({ready: true})
   draw(); draw_legend(); draw_numbers()
   return root
 }

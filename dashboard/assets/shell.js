@@ -30,6 +30,7 @@ function icon(name) {
 
 export function render({model, el: host}) {
   const say = model.strings
+  const facts = {title: "co2net", busy: "", notices: [], address: "", reload: 0}
   const root = el("div", {class: "app", lang: model.language})
 
   // Rail
@@ -101,39 +102,45 @@ export function render({model, el: host}) {
     inspector.inert = !model.inspector_open
     root.dataset.page = model.page
     root.classList.toggle("dark", model.scheme === "dark")
-    document.title = model.title
     document.documentElement.lang = model.language === "zh" ? "zh-CN" : "en"
   }
   const draw_busy = () => {
-    root.classList.toggle("busy", model.busy)
-    progress.setAttribute("aria-hidden", !model.busy)
-    progress_text.textContent = model.busy ? model.busy_text : ""
+    root.classList.toggle("busy", facts.busy !== "")
+    progress.setAttribute("aria-hidden", facts.busy === "")
+    progress_text.textContent = facts.busy
   }
   const draw_notices = () => {
-    notices.replaceChildren(...model.notices.map((notice) => el("div", {class: `notice ${notice.level}`},
+    notices.replaceChildren(...facts.notices.map((notice) => el("div", {class: `notice ${notice.level}`},
       el("span", {}, notice.text),
       notice.action ? el("button", {class: "act", onclick: () => model.send_msg({act: notice.action})}, notice.label) : null,
       el("button", {class: "toggle", title: say.close, "aria-label": say.close,
         onclick: () => model.send_msg({dismiss: notice.id})}, icon("close")))))
   }
-  model.on(["page", "drawer_open", "inspector_open", "scheme", "title", "simulated"], draw)
-  model.on(["busy", "busy_text"], draw_busy)
-  model.on("notices", draw_notices)
+  model.on(["page", "drawer_open", "inspector_open", "scheme"], draw)
 
   // The address: Python writes it, back and forward read it.
+  let first = true
   const remember = () => {
-    const url = `?${model.address}`
-    if (window.location.search === url) { return }
-    if (model.replace) { window.history.replaceState({}, "", url) }
-    else { window.history.pushState({}, "", url) }
+    const url = `?${facts.address}`
+    if (window.location.search !== url) {
+      if (first) { window.history.replaceState({}, "", url) }
+      else { window.history.pushState({}, "", url) }
+    }
+    first = false
   }
-  model.on("address", remember)
   const back = () => { model.send_msg({went: window.location.search}) }
   window.addEventListener("popstate", back)
-  model.on("reload", () => { window.location.reload() })
   model.on("lifecycle:remove", () => window.removeEventListener("popstate", back))
-  if (model.address) { window.history.replaceState({}, "", `?${model.address}`) }
+  model.on("msg:custom", (news) => {
+    Object.assign(facts, news)
+    if ("title" in news) { document.title = facts.title }
+    if ("busy" in news) { draw_busy() }
+    if ("notices" in news) { draw_notices() }
+    if ("address" in news) { remember() }
+    if (news.reload) { window.location.reload() }
+  })
 
   draw(); draw_busy(); draw_notices()
+  model.send_msg({ready: true})
   return root
 }

@@ -163,6 +163,7 @@ class MapFigures:
         self._themed: list[tuple[Any, str, str]] = [
             (span, "line_color", "muted") for span in self._crosshair
         ]
+        self._shared_formatters = self._formatters()
         self.figures = [self._figure(role) for role in roles]
         self._link_view()
 
@@ -234,7 +235,9 @@ class MapFigures:
             (lines["coast"].glyph, "line_color", "coast"),
             (lines["edge"].glyph, "line_color", "muted"),
         ]
-        hover = HoverTool(renderers=[image], attachment="horizontal")
+        hover = HoverTool(
+            renderers=[image], attachment="horizontal", formatters=self._shared_formatters
+        )
         site_hover = HoverTool(renderers=[sites], attachment="vertical")
         box = BoxSelectTool(renderers=[])
         pan = PanTool()
@@ -252,6 +255,17 @@ class MapFigures:
         plot.on_event(Tap, self._tapped)
         plot.on_event(SelectionGeometry, self._boxed)
         return plot
+
+    def _formatters(self) -> dict[str, Any]:
+        """What writes coordinates and values in the hover text, in the browser."""
+        common = {"geo": self._geo, "frame": self.frame, "style": self._style}
+        edges = {"rows": self.grid.lat_edges.tolist(), "columns": self.grid.lon_edges.tolist()}
+        found: dict[str, Any] = {"$x": CustomJSHover(args=common, code=_PLACE)}
+        for role in self.roles:
+            found[f"@hover_{role}"] = CustomJSHover(
+                args=common | edges | {"role": role}, code=_VALUE
+            )
+        return found
 
     def _link_view(self) -> None:
         """Keep the aspect of the map whatever the size of the window."""
@@ -375,24 +389,10 @@ class MapFigures:
             "digits": [labels[role][2] for role in self.roles],
             "signed": [labels[role][3] for role in self.roles],
         }
-        common = {"geo": self._geo, "frame": self.frame, "style": self._style}
-        formatters: dict[str, Any] = {"$x": CustomJSHover(args=common, code=_PLACE)}
-        rows = []
-        for role in self.roles:
-            column = f"@hover_{role}"
-            formatters[column] = CustomJSHover(
-                args=common
-                | {
-                    "rows": self.grid.lat_edges.tolist(),
-                    "columns": self.grid.lon_edges.tolist(),
-                    "role": role,
-                },
-                code=_VALUE,
-            )
-            rows.append((labels[role][0], column + "{custom}"))
+        rows = [(labels[role][0], f"@hover_{role}{{custom}}") for role in self.roles]
         text = _tooltip("$x{custom}", rows)
         for hover in self._hovers:
-            hover.update(tooltips=text, formatters=formatters)
+            hover.tooltips = text
         for hover in self._site_hovers:
             hover.tooltips = _tooltip(site, [("@code", "@name"), ("@place", "@altitude")])
 

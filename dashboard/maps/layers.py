@@ -12,7 +12,7 @@ from co2net.source import FieldSource
 
 DIFFERENCE = "diff:"
 """Prefix of a layer that shows a model minus the truth."""
-DIFFERENCE_LIMITS = (-5.0, 5.0)
+DIFFERENCE_LIMITS = (-8.0, 8.0)
 """Colour limits of differences (ppm) until the user chooses others."""
 
 

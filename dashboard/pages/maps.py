@@ -59,7 +59,6 @@ class MapView:
             layout=self.layout,
             roles=list(self.roles),
             figures=self._panes,
-            titles=[{"title": "", "when": "", "note": ""} for _ in self.roles],
             sizing_mode="stretch_both",
         )
         self.board.param.watch(lambda event: self.figures.set_drawing(event.new), "drawing")
@@ -209,10 +208,7 @@ class MapView:
                     "note": note or self._note(layer),
                 }
             )
-        self.board.titles = titles
-        bars = [scales.get("value"), scales.get("difference")]
-        if bars != self.board.bars:
-            self.board.bars = bars
+        self.board.tell(titles=titles, bars=[scales.get("value"), scales.get("difference")])
         self.figures.set_hover(hover, t("map.station"))
 
     def _note(self, layer: str) -> str:
@@ -243,13 +239,10 @@ class MapView:
 
     def judged_now(self, numbers: Numbers) -> None:
         """Show new numbers where the page has a place for them."""
-        titles = [dict(title) for title in self.board.titles]
-        layers = self.layers()
-        for title, layer in zip(titles, layers, strict=True):
+        titles = [dict(title) for title in self.board.facts.get("titles", [])]
+        for title, layer in zip(titles, self.layers(), strict=False):
             if layer.startswith(DIFFERENCE) and title["note"] != self.session.t("map.absent"):
                 title["note"] = self._note(layer)
-        if titles != self.board.titles:
-            self.board.titles = titles
+        self.board.tell(titles=titles)
         if self.layout == "compare":
-            session = self.session
-            self.board.numbers = session.table(numbers)
+            self.board.tell(numbers=self.session.table(numbers))

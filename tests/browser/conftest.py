@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Route, expect, sync_playwright
 
 from tests.browser.server import make_store
 
+expect.set_options(timeout=20_000)  # machines are shared
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

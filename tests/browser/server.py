@@ -63,7 +63,7 @@ def main() -> None:
         Waves("co2net", 0.5, grid),
         Waves("vit", 1.5, grid),
         Waves("interpolation", 1.0, grid),
-        Waves("sloth", 2.0, grid, seconds=4.0),
+        Waves("sloth", 2.0, grid, seconds=8.0),
     ]
     serve(store, port=port, models=models, cache_dir=cache)
 
