@@ -13,7 +13,7 @@ import torch
 
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
-from co2net.models import co2net, co2net_plus, vit
+from co2net.models import co2net, co2net_plus, senseiver, swinlstm, vit
 from co2net.models.base import Layout, Network
 from co2net.models.layers import parameter_count
 from co2net.schema import AUXILIARY
@@ -81,6 +81,24 @@ FAMILIES: dict[str, Family] = {
             "Vision transformer, frames stacked as channels.",
             "Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021",
             vit.ViT,
+            "absolute",
+        ),
+        Family(
+            "swinlstm",
+            "SwinLSTM",
+            "Recurrent cells of windowed attention, windows cyclic in longitude.",
+            "Tang et al., SwinLSTM: Improving Spatiotemporal Prediction Accuracy using Swin "
+            "Transformer and LSTM, 2023",
+            swinlstm.SwinLSTM,
+            "absolute",
+        ),
+        Family(
+            "senseiver",
+            "Senseiver",
+            "Stations are read into latents, which every cell asks by its position and weather.",
+            "Santos et al., Development of the Senseiver for efficient field reconstruction from "
+            "sparse observations, Nature Machine Intelligence 2023",
+            senseiver.Senseiver,
             "absolute",
         ),
     )

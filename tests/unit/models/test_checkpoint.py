@@ -30,8 +30,9 @@ def runs(source, tmp_path_factory) -> dict[str, Path]:
     folders = {}
     for name in models.names():
         folders[name] = tmp_path_factory.mktemp("runs") / name
+        tiled = name in ("co2net", "co2net-plus", "vit")
         config = TrainConfig(
-            model=name, preset="XS", options={"patch": [6, 6]}, steps=4, batch=2,
+            model=name, preset="XS", options={"patch": [6, 6]} if tiled else {}, steps=4, batch=2,
             validate_every=2, validation_windows=8, precision="fp32",
         )  # fmt: skip
         train(config, source, folders[name], device="cpu")
