@@ -41,10 +41,13 @@ class Frame:
         NaN where a layer cannot be had.
     faults
         One line a layer that cannot be had.
+    missing
+        Layers that were left out, for they would have to be computed.
     """
 
     fields: NDArray[np.float32]
     faults: dict[str, str] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
 
 
 class Service:
@@ -83,13 +86,20 @@ class Service:
 
     # -- fields -------------------------------------------------------------------------
 
-    def frame(self, layers: Sequence[str], index: int) -> Frame:
-        """Fields of layers at one frame; a layer that cannot be had is NaN and named."""
+    def frame(self, layers: Sequence[str], index: int, *, computed: bool = True) -> Frame:
+        """Fields of layers at one frame; a layer that cannot be had is NaN and named.
+
+        Without ``computed``, only what the data set itself holds.
+        """
         time = self.source.time[index]
         out = np.full((len(layers), *self.source.grid.shape), np.nan, dtype=np.float32)
         faults: dict[str, str] = {}
+        missing: set[str] = set()
         for slot, layer in zip(out, layers, strict=True):
             name = layer.removeprefix(DIFFERENCE)
+            if not computed and name != "truth" and name not in self.source.variables:
+                missing.add(layer)
+                continue
             try:
                 values = self.engine.field(name, time)
                 if layer.startswith(DIFFERENCE):
@@ -99,7 +109,7 @@ class Service:
                 continue
             shown = display(layer)
             slot[:] = values * np.float32(shown.factor) + np.float32(shown.shift)
-        return Frame(out, faults)
+        return Frame(out, faults, missing)
 
     def limits(self, layer: str, index: int) -> tuple[float, float]:
         """Colour limits of a layer, the same for all frames of a year."""

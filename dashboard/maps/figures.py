@@ -45,8 +45,8 @@ x_range.setv({start: cx - scale * w / 2, end: cx + scale * w / 2})
 y_range.setv({start: cy - scale * h / 2, end: cy + scale * h / 2})
 """
 _KEEP = """
-want_x.setv({start: cb_obj.x_range.start, end: cb_obj.x_range.end})
-want_y.setv({start: cb_obj.y_range.start, end: cb_obj.y_range.end})
+want_x.setv({start: x_range.start, end: x_range.end})
+want_y.setv({start: y_range.start, end: y_range.end})
 """
 # Latitude by the projection's table, then the cell that holds the point.
 _LOCATE = """
@@ -98,6 +98,8 @@ class MapFigures:
         Pixels across the equator.
     on_tap : callable (lat, lon)
     on_box : callable (west, south, east, north)
+    on_view
+        Called when the view has moved; the caller asks `look` once that has settled.
     """
 
     def __init__(
@@ -108,14 +110,17 @@ class MapFigures:
         columns: int,
         on_tap: Callable[[float, float], None],
         on_box: Callable[[float, float, float, float], None],
+        on_view: Callable[[], None] | None = None,
     ) -> None:
         self.roles = tuple(roles)
         self.grid = grid
         self.columns = columns
         self._stations = stations
-        self._on_tap, self._on_box = on_tap, on_box
+        self._on_tap, self._on_box, self._on_view = on_tap, on_box, on_view
         self.projection: Projection = projections()["robinson"]
         self._smooth = True
+        self.raster = raster(self.projection.key, grid, columns, True)
+        """The index map of the current view; its `Raster.project` is safe in any thread."""
         self._labels: dict[str, tuple[str, str, int, bool]] = {}
         # Bokeh keeps arrays of one cell a column, so an image is one cell.
         empty = np.full((2, 2), np.nan, dtype=np.float32)
@@ -270,24 +275,70 @@ class MapFigures:
     def _link_view(self) -> None:
         """Keep the aspect of the map whatever the size of the window."""
         first = self.figures[0]
-        fit = CustomJS(
-            args={
-                "plot": first,
-                "x_range": self._x_range,
-                "y_range": self._y_range,
-                "want_x": self._want_x,
-                "want_y": self._want_y,
-            },
-            code=_FIT,
-        )
+        ranges = {
+            "x_range": self._x_range,
+            "y_range": self._y_range,
+            "want_x": self._want_x,
+            "want_y": self._want_y,
+        }
+        fit = CustomJS(args={"plot": first} | ranges, code=_FIT)
         for name in ("inner_width", "inner_height"):
             first.js_on_change(name, fit)
         for wanted in (self._want_x, self._want_y):
             for name in ("start", "end"):
                 wanted.js_on_change(name, fit)
-        keep = CustomJS(args={"want_x": self._want_x, "want_y": self._want_y}, code=_KEEP)
+        keep = CustomJS(args=ranges, code=_KEEP)
         for plot in self.figures:
             plot.js_on_event(RangesUpdate, keep)
+
+        for axis in (self._x_range, self._y_range):
+            axis.on_change("start", self._moved)
+            axis.on_change("end", self._moved)
+
+    def _moved(self, name: str, old: float, new: float) -> None:
+        if self._on_view is not None:
+            self._on_view()
+
+    def look(self) -> bool:
+        """Choose the part of the map that `raster` covers; whether it is another one.
+
+        Close by, the pixels go to what is seen and a margin around it.
+        """
+        seen, west, part = self._x_range, self.projection.bounds[0], None
+        width = seen.end - seen.start
+        if width < -west:
+            x0, y0, x1, y1 = self.projection.bounds
+            view = (
+                float(np.clip(seen.start, x0, x1)),
+                float(np.clip(self._y_range.start, y0, y1)),
+                float(np.clip(seen.end, x0, x1)),
+                float(np.clip(self._y_range.end, y0, y1)),
+            )
+            part = self.raster.part
+            inside = part is not None and (
+                part[0] <= view[0]
+                and part[1] <= view[1]
+                and part[2] >= view[2]
+                and part[3] >= view[3]
+                and part[2] - part[0] < 2.5 * width
+            )
+            if not inside:
+                pad = 0.4 * width
+                part = (
+                    max(view[0] - pad, x0),
+                    max(view[1] - pad, y0),
+                    min(view[2] + pad, x1),
+                    min(view[3] + pad, y1),
+                )
+                if part[2] - part[0] < 1 or part[3] - part[1] < 1:
+                    part = None
+        if part == self.raster.part:
+            return False
+        if part is None:
+            self.raster = raster(self.projection.key, self.grid, self.columns, self._smooth)
+        else:
+            self.raster = Raster(self.projection, self.grid, self.columns, self._smooth, part)
+        return True
 
     # -- events -------------------------------------------------------------------------
 
@@ -312,11 +363,6 @@ class MapFigures:
 
     # -- what a frame changes -----------------------------------------------------------
 
-    @property
-    def raster(self) -> Raster:
-        """The index map of the current view; its `Raster.project` is safe in any thread."""
-        return raster(self.projection.key, self.grid, self.columns, self._smooth)
-
     def show(self, images: NDArray[np.float32], fields: NDArray[np.float32]) -> None:
         """Put a frame on screen: one patch of one data source.
 
@@ -326,7 +372,9 @@ class MapFigures:
             What `raster` made of the fields.
         fields : (panels, H, W)
         """
-        patches: dict[str, list[tuple[int, Any]]] = {}
+        x0, y0, x1, y1 = self.raster.extent
+        place = {"x": x0, "y": y0, "dw": x1 - x0, "dh": y1 - y0}
+        patches: dict[str, list[tuple[int, Any]]] = {k: [(0, v)] for k, v in place.items()}
         for role, image, field in zip(self.roles, images, fields, strict=True):
             patches[f"image_{role}"] = [(0, image)]
             patches[f"cell_{role}"] = [(0, field.ravel())]
@@ -337,18 +385,13 @@ class MapFigures:
     def set_projection(self, key: str, *, smooth: bool) -> None:
         """Redraw lines and sites; the next frame brings the images."""
         self._smooth = smooth
+        self.raster = raster(key, self.grid, self.columns, smooth)
         if self.projection.key == key and len(self._coast.data["x"]):
+            self.look()
             return
         self.projection = chosen = projections()[key]
-        x0, y0, x1, y1 = chosen.bounds
         empty = np.full((2, 2), np.nan, dtype=np.float32)
-        self.frame.data = dict(self.frame.data) | {
-            "x": [x0],
-            "y": [y0],
-            "dw": [x1 - x0],
-            "dh": [y1 - y0],
-            **{f"image_{role}": [empty] for role in self.roles},
-        }
+        self.frame.data = dict(self.frame.data) | {f"image_{role}": [empty] for role in self.roles}
         self._geo.data = {"lat": chosen.lat, "width": chosen.width, "height": chosen.height}
         for source, lines in (
             (self._coast, coastline()),

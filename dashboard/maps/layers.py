@@ -74,11 +74,11 @@ def nice_limits(low: float, high: float, *, symmetric: bool = False) -> tuple[fl
     return float(np.round(bottom, 9)), float(np.round(top, 9))
 
 
-def ticks(low: float, high: float, most: int = 7) -> list[float]:
+def ticks(low: float, high: float, most: int = 8) -> list[float]:
     """Round values within limits, for a colour bar."""
     span = high - low
     power = 10.0 ** np.floor(np.log10(span / most))
-    step = next(s * power for s in (1.0, 2.0, 2.5, 5.0, 10.0) if span / (s * power) <= most)
+    step = next(s * power for s in (1.0, 2.0, 5.0, 10.0) if span / (s * power) <= most)
     first = np.ceil(low / step - 1e-9) * step
     values = np.arange(first, high + step * 1e-6, step)
     return [float(round(v, 10)) + 0.0 for v in values]

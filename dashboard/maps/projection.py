@@ -177,20 +177,23 @@ class Raster:
     grid
         Where cells lie.
     columns
-        Pixels across the equator; the map's height follows.
+        Pixels across; the height follows.
     smooth
         Interpolate between cell centres, instead of showing cells.
+    part
+        (x0, y0, x1, y1) that the pixels cover; None: the whole map.
     """
 
     projection: Projection
     grid: LatLonGrid
     columns: int
     smooth: bool
+    part: tuple[float, float, float, float] | None = None
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
         """(x0, y0, x1, y1) that the pixels cover."""
-        return self.projection.bounds
+        return self.part or self.projection.bounds
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
@@ -49,6 +50,7 @@ class MapView:
             self.columns,
             on_tap=lambda lat, lon: session.choose_point((lat, lon)),
             on_box=self._boxed,
+            on_view=self._viewed,
         )
         self._panes = [
             pn.pane.Bokeh(plot, sizing_mode="stretch_both") for plot in self.figures.figures
@@ -72,7 +74,12 @@ class MapView:
             sizing_mode="stretch_width",
             margin=0,
         )
+        waiting = escape(session.t("shell.computing"))
+        self.board.tell(numbers=f'<p class="empty">{waiting}</p>')
         self._fresh = True
+        self._empty = True
+        self._complete = False
+        self._looking = False
 
     # -- for subclasses -----------------------------------------------------------------
 
@@ -157,16 +164,31 @@ class MapView:
         self.sync()
         self._request()
 
+    def _viewed(self) -> None:
+        """Ask for sharper pixels once all numbers of a new view have come in."""
+        if not self._looking:
+            self._looking = True
+            self.session.deliver(self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if self.figures.look():
+            self._request()
+
     def _request(self) -> None:
         session = self.session
-        session.frames.submit(
-            partial(self._compute, self.layers(), session.state.frame, self.figures.raster),
-            self._apply,
-        )
+        what = self.layers(), session.state.frame, self.figures.raster
+        if self._empty:
+            # The truth is there at once; models may take a while when they are asked first.
+            self._empty = False
+            session.frames.submit(partial(self._compute, *what, first=True), self._apply)
+        session.frames.submit(partial(self._compute, *what), self._apply)
 
-    def _compute(self, layers: tuple[str, ...], index: int, raster: Raster) -> tuple[Any, ...]:
+    def _compute(
+        self, layers: tuple[str, ...], index: int, raster: Raster, *, first: bool = False
+    ) -> tuple[Any, ...]:
         service = self.session.service
-        frame = service.frame(layers, index)
+        frame = service.frame(layers, index, computed=not first)
         limits = [service.limits(layer, index) for layer in layers]
         return layers, index, raster, frame, limits, raster.project(frame.fields)
 
@@ -175,8 +197,13 @@ class MapView:
         session = self.session
         if session.view is not self or raster is not self.figures.raster:
             return  # a newer request is on its way
+        if frame.missing and self._complete:
+            return  # the whole frame has overtaken its first part
+        self._complete = not frame.missing
         self.figures.show(images, frame.fields)
         self._dress(layers, index, frame, limits)
+        if frame.missing:
+            return
         session.painted(index, frame.faults)
         if session.bar.playing:
             session.service.look_ahead(layers, index)
@@ -200,12 +227,16 @@ class MapView:
             scales.setdefault(kind, self._bar(session.quantity(layer), shown, low, high))
             name = session.layer_name(layer)
             hover[role] = (name, shown.unit, shown.digits, difference)
-            note = frame.faults.get(layer) and t("map.absent")
+            note = self._note(layer)
+            if layer in frame.faults:
+                note = t("map.absent")
+            elif layer in frame.missing:
+                note = t("shell.computing")
             titles.append(
                 {
                     "title": f"{name} · {session.region_name()}",
                     "when": session.caption(layer, index),
-                    "note": note or self._note(layer),
+                    "note": note,
                 }
             )
         self.board.tell(titles=titles, bars=[scales.get("value"), scales.get("difference")])
