@@ -1,0 +1,773 @@
+"""CarbonTracker's daily mole-fraction files: fetched, and brought into the canonical store.
+
+The original files, ``CT2022.molefrac_glb3x2_YYYY-MM-DD.nc``, hold eight 3-hourly means on 34
+levels and 35 level boundaries, 90 x 120 cells of 2 x 3 degrees. A store holds the surface:
+
+* ``co2``, temperature, humidity, wind: level 0, the lowest (its centre some 25 m above ground);
+* ``air_pressure``: ``pressure`` on boundary 0, the surface pressure;
+* ``geopotential_height``: mean of ``gph`` on boundaries 0 and 1, the centre of the lowest level;
+* ``surface_altitude``: ``orography`` (m2 s-2) over standard gravity;
+* times as they are, the centres of the intervals.
+
+Older releases (``press``, ``temp``, ``shum``, ``date``, ``lat``, ``lon``) are read alike.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from co2net.assets import data_path
+from co2net.datasets import netcdf
+from co2net.datasets.download import Fetched, Policy, Remote, download
+from co2net.errors import UserError
+from co2net.grid import LatLonGrid
+from co2net.schema import (
+    AUXILIARY,
+    CHUNK,
+    VARIABLES,
+    StoreSource,
+    create_store,
+    open_store,
+    write_frames,
+)
+from co2net.source import StationNetwork
+
+Day = np.datetime64
+Progress = Callable[[float, str], None]
+
+NETWORK = "96 surface sites of ObsPack GLOBALVIEWplus (positions only; values are CarbonTracker's)"
+PREPARED_BY = "co2net.datasets.carbontracker"
+
+_AXES = {
+    "time": ("time", "date"),
+    "lat": ("latitude", "lat"),
+    "lon": ("longitude", "lon"),
+}
+_NAMES = {
+    "co2": ("co2",),
+    "air_pressure": ("pressure", "press"),
+    "specific_humidity": ("specific_humidity", "shum"),
+    "air_temperature": ("temperature", "temp"),
+    "eastward_wind": ("u",),
+    "northward_wind": ("v",),
+    "geopotential_height": ("gph",),
+    "surface_altitude": ("orography",),
+}
+_ON_BOUNDARIES = ("air_pressure", "geopotential_height")
+_STATIC_TOLERANCE_M = 1.0
+_RELEASE = re.compile(r"(CT[\w.-]*?)\.molefrac")
+_DAY = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
+
+
+# -- fetching -------------------------------------------------------------------------------
+
+_SPANS = {"CT2022": (Day("2000-01-01"), Day("2020-12-31"))}
+
+
+def remote_files(
+    start: str,
+    end: str,
+    *,
+    monthly: bool = False,
+    release: str = "CT2022",
+    base_url: str | None = None,
+) -> list[Remote]:
+    """The files of a span of days, at NOAA or a mirror.
+
+    Parameters
+    ----------
+    start, end
+        ISO days, both inclusive; monthly files are those of the months they touch.
+    monthly
+        Monthly means in place of days (for a look: `prepare` wants days).
+    release
+        As it stands in the file names.
+    base_url
+        The folder that holds ``co2_total`` and ``co2_total_monthly``; NOAA's by default.
+
+    Raises
+    ------
+    UserError
+        When a day is no ISO day, or the release does not reach it.
+    """
+    first, last = _span(start, end)
+    if release in _SPANS and not (_SPANS[release][0] <= first and last <= _SPANS[release][1]):
+        held = " to ".join(str(day) for day in _SPANS[release])
+        raise UserError(f"CarbonTracker {release} holds {held}, not {first} to {last}")
+    base = base_url or (
+        f"https://gml.noaa.gov/aftp/products/carbontracker/co2/{release}/molefractions"
+    )
+    unit, folder = ("M", "co2_total_monthly") if monthly else ("D", "co2_total")
+    stamps = np.arange(first.astype(f"M8[{unit}]"), last.astype(f"M8[{unit}]") + 1)
+    names = [f"{release}.molefrac_glb3x2_{stamp}.nc" for stamp in stamps]
+    return [Remote(f"{base.rstrip('/')}/{folder}/{name}", name) for name in names]
+
+
+def fetch(
+    start: str,
+    end: str,
+    to: str | Path,
+    *,
+    monthly: bool = False,
+    release: str = "CT2022",
+    base_url: str | None = None,
+    workers: int = 4,
+    policy: Policy | None = None,
+    progress: Progress | None = None,
+) -> Fetched:
+    """Download the files of a span of days; what is there and whole is not fetched again.
+
+    A day of CT2022 is about 97 MB. See `remote_files` and `download.download` for the
+    parameters and for what raises.
+    """
+    items = remote_files(start, end, monthly=monthly, release=release, base_url=base_url)
+    return download(
+        items,
+        to,
+        workers=workers,
+        policy=policy or Policy(),
+        check=netcdf.check_file,
+        progress=progress,
+    )
+
+
+def _span(start: str, end: str) -> tuple[Day, Day]:
+    try:
+        first, last = Day(start, "D"), Day(end, "D")
+    except ValueError as error:
+        raise UserError(f"{start!r} to {end!r}: give ISO days, such as 2019-01-31") from error
+    if np.isnat(first) or np.isnat(last) or last < first:
+        raise UserError(f"the span {start} to {end} ends before it starts")
+    return first, last
+
+
+# -- reading one file -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DayFields:
+    """The surface of one day's file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    time : (n,) datetime64[s]
+        Centres of the intervals.
+    grid
+        Cells, as stores hold them.
+    fields
+        Name -> (n, H, W) float32 in the store's units; ``surface_altitude`` is (H, W).
+    levels
+        Number of model levels in the file.
+    release
+        Such as ``CT2022``.
+    attrs
+        Global attributes worth keeping.
+    """
+
+    path: Path
+    time: NDArray[np.datetime64]
+    grid: LatLonGrid
+    fields: Mapping[str, NDArray[np.float32]]
+    levels: int
+    release: str
+    attrs: Mapping[str, str]
+
+    @property
+    def offsets(self) -> NDArray[np.timedelta64]:
+        """(n,): times of day."""
+        return self.time - self.time[0].astype("M8[D]")
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Auxiliary variables that the file has."""
+        return tuple(name for name in AUXILIARY if name in self.fields)
+
+
+def read_day(path: str | Path, units: Mapping[str, str] | None = None) -> DayFields:
+    """Read the surface of one original file.
+
+    Only the schema's variables are read, of them level 0 (boundaries 0 and 1).
+
+    Parameters
+    ----------
+    path
+        A daily file; a day in its name must be that of its times.
+    units
+        Store variable -> unit, for variables whose file states none.
+
+    Raises
+    ------
+    UserError
+        One line that begins with the path: the file is damaged, its layout or units are not
+        those described, values are missing or out of range, or times are not one whole day.
+    """
+    path = Path(path)
+    with netcdf.opened(path) as data:
+        axes = {axis: _axis(data, names) for axis, names in _AXES.items()}
+        stamps = _times_of_day(data.variables[axes["time"]], path)
+        grid, rows, columns = LatLonGrid.from_coords(
+            data.variables[axes["lat"]][:], data.variables[axes["lon"]][:]
+        )
+        co2 = netcdf.find(data, _NAMES["co2"])
+        if co2 is None:
+            raise UserError("has no variable co2; is it a file of mole fractions?")
+        levels = co2.shape[_vertical(co2, axes)]
+        fields = {}
+        for name, names in _NAMES.items():
+            variable = netcdf.find(data, names)
+            if variable is None:
+                continue
+            assumed = (units or {}).get(name)
+            if name == "surface_altitude":
+                values = _altitude(variable, axes, assumed)
+            elif name in _ON_BOUNDARIES:
+                found = _from_boundaries(name, variable, axes, levels, assumed)
+                if found is None:
+                    continue
+                values = found
+            else:
+                values = _lowest(variable, axes, slice(0, 1), VARIABLES[name].units, assumed)[0]
+            _check_range(name, values)
+            fields[name] = np.ascontiguousarray(values[..., rows, :][..., columns])
+        return DayFields(
+            path=path,
+            time=stamps,
+            grid=grid,
+            fields=fields,
+            levels=levels,
+            release=_release(path, data),
+            attrs=netcdf.attributes(data, ("institution", "version", "disclaimer", "url")),
+        )
+
+
+def _axis(data: Any, names: Sequence[str]) -> str:
+    for name in names:
+        if name in data.dimensions and name in data.variables:
+            return name
+    raise UserError(f"has no dimension and coordinate {' or '.join(names)}")
+
+
+def _vertical(variable: Any, axes: Mapping[str, str]) -> int:
+    """Place of the one dimension that is neither time nor latitude nor longitude."""
+    dims = variable.dimensions
+    others = [place for place, dim in enumerate(dims) if dim not in axes.values()]
+    if len(others) != 1 or len(dims) != 4:
+        raise UserError(f"{variable.name} lies on ({', '.join(dims)}), not time, level, lat, lon")
+    return others[0]
+
+
+def _lowest(
+    variable: Any, axes: Mapping[str, str], levels: slice, unit: str, assumed: str | None
+) -> NDArray[np.float32]:
+    """(levels, n, H, W): the lowest levels of a variable whose dimensions come in any order."""
+    vertical = _vertical(variable, axes)
+    dims = list(variable.dimensions)
+    index = tuple(levels if place == vertical else slice(None) for place in range(4))
+    order = [vertical, *(dims.index(axes[axis]) for axis in ("time", "lat", "lon"))]
+    return netcdf.converted(variable, variable[index].transpose(order), unit, assumed)
+
+
+def _from_boundaries(
+    name: str, variable: Any, axes: Mapping[str, str], levels: int, assumed: str | None
+) -> NDArray[np.float32] | None:
+    """(n, H, W): surface pressure, or height of the centre of the lowest level.
+
+    None for pressure that a release gives at level centres: it is not that of the surface.
+    """
+    unit = VARIABLES[name].units
+    count = variable.shape[_vertical(variable, axes)]
+    if count == levels:
+        if name == "air_pressure":
+            return None
+        return _lowest(variable, axes, slice(0, 1), unit, assumed)[0]
+    if count != levels + 1:
+        raise UserError(f"{variable.name} has {count} boundaries of {levels} levels")
+    ground, top = _lowest(variable, axes, slice(0, 2), unit, assumed)
+    upward = ground > top if name == "air_pressure" else ground < top
+    if not upward.all():
+        raise UserError(f"{variable.name}: level 0 is not the lowest; the levels are in no order")
+    return ground if name == "air_pressure" else (ground + top) / 2
+
+
+def _altitude(variable: Any, axes: Mapping[str, str], assumed: str | None) -> NDArray[np.float32]:
+    """(H, W) m: terrain from the surface geopotential, or from a height where units say so."""
+    dims = list(variable.dimensions)
+    values = variable[:]
+    if axes["time"] in dims:
+        place = dims.index(axes["time"])
+        if np.ptp(values, axis=place).max() > 0:
+            raise UserError(f"{variable.name} changes within the day")
+        values = values.take(0, axis=place)
+        del dims[place]
+    if sorted(dims) != sorted((axes["lat"], axes["lon"])):
+        raise UserError(f"{variable.name} lies on ({', '.join(dims)}), not latitude, longitude")
+    if dims[0] == axes["lon"]:
+        values = values.T
+    try:
+        return netcdf.converted(variable, values, "m", assumed)
+    except UserError:
+        return netcdf.converted(variable, values, "m2 s-2", assumed) / np.float32(netcdf.GRAVITY)
+
+
+def _check_range(name: str, values: NDArray[np.float32]) -> None:
+    variable, low, high = VARIABLES[name], float(values.min()), float(values.max())
+    if low < variable.low or high > variable.high:
+        raise UserError(
+            f"{name} is {low:g} to {high:g} {variable.units}, outside {variable.low:g} to "
+            f"{variable.high:g}; check its units"
+        )
+
+
+def _times_of_day(variable: Any, path: Path) -> NDArray[np.datetime64]:
+    stamps = netcdf.times(variable)
+    if stamps.size == 0:
+        raise UserError("holds no times")
+    days = np.unique(stamps.astype("M8[D]"))
+    if days.size != 1:
+        raise UserError(f"holds {days.size} days ({days[0]} to {days[-1]}), not one")
+    step = np.timedelta64(86400, "s") / stamps.size
+    if stamps.size > 1 and not (np.diff(stamps) == step).all():
+        raise UserError(f"its {stamps.size} times are not a whole day in equal steps")
+    named = day_in_name(path)
+    if named is not None and named != days[0]:
+        raise UserError(f"its name says {named}, its times {days[0]}")
+    return stamps
+
+
+def day_in_name(path: Path) -> Day | None:
+    """The day in a file's name; None where there is none (a monthly mean, another file)."""
+    for year, month, day in _DAY.findall(path.name):
+        try:
+            return Day(f"{year}-{month}-{day}", "D")
+        except ValueError:
+            continue
+    return None
+
+
+def _release(path: Path, data: Any) -> str:
+    named = _RELEASE.match(path.name)
+    stated = re.search(r"\bCT[\w.-]*\d[\w.-]*", str(getattr(data, "version", "")))
+    return named[1] if named else stated[0] if stated else "of unknown release"
+
+
+# -- preparing a store ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was left out, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` did.
+
+    Parameters
+    ----------
+    store
+        The store.
+    release
+        Of the files.
+    days, reused
+        Days written by this call, and days that the store held before.
+    gaps
+        (first, last) ISO days of every stretch that the store lacks.
+    skipped
+        Files left out.
+    absent
+        Auxiliary variables that the files do not have.
+    seconds
+        Time taken.
+    """
+
+    store: str
+    release: str
+    days: int
+    reused: int
+    gaps: tuple[tuple[str, str], ...]
+    skipped: tuple[Skipped, ...]
+    absent: tuple[str, ...]
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """For people: one line a fact."""
+        text = [f"{self.store}: {self.days} days written, {self.reused} were there"]
+        text += [f"gap: {a} to {b}" if a != b else f"gap: {a}" for a, b in self.gaps]
+        text += [f"skipped: {item.reason}" for item in self.skipped]
+        if self.absent:
+            text.append(f"the files do not have: {', '.join(self.absent)}")
+        return text
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What every file of a store must agree with."""
+
+    grid: LatLonGrid
+    variables: tuple[str, ...]
+    offsets: NDArray[np.timedelta64]
+    release: str
+    altitude: NDArray[np.float32] | None
+    origin: str
+
+    @classmethod
+    def of_day(cls, day: DayFields) -> _Plan:
+        altitude = day.fields.get("surface_altitude")
+        return cls(day.grid, day.variables, day.offsets, day.release, altitude, day.path.name)
+
+    @classmethod
+    def of_store(cls, path: Path) -> tuple[_Plan, NDArray[np.datetime64]]:
+        """The plan of a store begun earlier, and the days of its axis."""
+        store = open_store(path)
+        if store.attrs.get("prepared_by") != PREPARED_BY:
+            raise UserError(f"{path} exists and is no CarbonTracker store; give another --out")
+        days = np.unique(store.time.astype("M8[D]"))
+        offsets = store.time[: store.time.size // days.size] - days[0]
+        altitude = None
+        if "surface_altitude" in store.variables:
+            altitude = store.read(["surface_altitude"], np.array([0]))[0, 0]
+        version = str(store.attrs["version"])
+        return cls(store.grid, store.variables, offsets, version, altitude, path.name), days
+
+    def check(self, day: DayFields) -> None:
+        """Raise UserError where a file differs from the store."""
+        where = f"{day.path}: differs from {self.origin}"
+        if day.release != self.release:
+            raise UserError(f"{where}: release {day.release}, not {self.release}")
+        if day.grid != self.grid:
+            raise UserError(f"{where}: {day.grid}, not {self.grid}")
+        if day.offsets.shape != self.offsets.shape or (day.offsets != self.offsets).any():
+            raise UserError(f"{where}: {day.time.size} times from {day.offsets[0]} of the day")
+        if day.variables != self.variables:
+            odd = sorted(set(day.variables) ^ set(self.variables))
+            raise UserError(f"{where}: only one of them has {', '.join(odd)}")
+        if self.altitude is not None:
+            apart = np.abs(day.fields["surface_altitude"] - self.altitude).max()
+            if apart > _STATIC_TOLERANCE_M:
+                raise UserError(f"{where}: its terrain is up to {apart:.0f} m away")
+
+
+def prepare(
+    files: Iterable[str | Path],
+    out: str | Path,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    skip_bad: bool = False,
+    units: Mapping[str, str] | None = None,
+    stations: StationNetwork | None = None,
+    workers: int = 1,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Bring daily files into a canonical store, or go on with a store begun earlier.
+
+    Days are read in order and written a chunk of the store (15 days) at a time, so that memory
+    does not grow with the number of days. An interrupted call is called again with the same
+    arguments: days that the store holds are not read anew, and the store becomes the same.
+
+    Parameters
+    ----------
+    files
+        Daily files, or folders that hold them.
+    out
+        The store: absent, or made by an earlier call for the same release and grid.
+    start, end
+        First and last ISO day of the store's time axis; those of the files by default. Give
+        them to fill one store as files arrive; files outside are left alone.
+    skip_bad
+        Leave out files that cannot be used and report them, in place of stopping at the first.
+    units
+        Store variable -> unit, for variables whose files state none.
+    stations
+        Sites whose cells give the observations; those of ``data/stations.csv`` by default.
+    workers
+        Processes that read files.
+    executor
+        Where to read instead: any `concurrent.futures.Executor` of processes, such as
+        ``dask.distributed.Client(...).get_executor()`` for a cluster that sees the files.
+    progress
+        Called with the share of days done and a text.
+
+    Raises
+    ------
+    UserError
+        When two files hold one day, a file cannot be used (without ``skip_bad``), no file can,
+        or ``out`` is something else. Days before the bad file are in the store by then.
+    """
+    began = time.perf_counter()
+    out = Path(out)
+    listed, skipped = _list_files(files, skip_bad)
+    first, last = _span(start or str(min(listed)), end or str(max(listed)))
+    chosen = {day: path for day, path in sorted(listed.items()) if first <= day <= last}
+    if not chosen:
+        raise UserError(f"no file holds a day of {first} to {last}")
+    read = partial(read_day, units=units)
+
+    fresh: dict[Path, DayFields] = {}
+    if out.exists():
+        plan, axis = _Plan.of_store(out)
+        if plan.altitude is not None and np.isnan(plan.altitude).any():  # nothing is written yet
+            template = _first_readable(chosen, read, skip_bad, skipped)
+            fresh[template.path] = template
+            plan = replace(plan, altitude=template.fields.get("surface_altitude"))
+        if start is None and end is None:
+            first, last = axis[0], axis[-1]
+        if (first, last) != (axis[0], axis[-1]) or not set(chosen) <= set(axis):
+            raise UserError(
+                f"{out} spans {axis[0]} to {axis[-1]}, which the call does not fit; give "
+                "--start and --end of the whole span when the store is first made"
+            )
+    else:
+        template = _first_readable(chosen, read, skip_bad, skipped)
+        plan = _Plan.of_day(template)
+        fresh[template.path] = template
+        days = np.arange(first, last + 1)
+        axis_time = np.add.outer(days.astype("M8[s]"), plan.offsets).ravel()
+        network = stations or StationNetwork.from_csv(data_path("stations.csv"), NETWORK)
+        create_store(out, plan.grid, axis_time, network, _store_attrs(template), plan.variables)
+
+    store = open_store(out)
+    per_day = plan.offsets.size
+    whole = _whole_days(store, per_day)
+    known_bad = {item.file for item in skipped}
+    todo = [
+        path
+        for day, path in chosen.items()
+        if not whole[_number(day, first)] and str(path) not in known_bad
+    ]
+    writer = _Writer(out, first, plan, store.stations.cells(plan.grid))
+    written = 0
+    with closing(_read_ahead(todo, read, fresh, workers, executor)) as results:
+        for path, result in results:
+            try:
+                day = result()
+                plan.check(day)
+            except UserError as error:
+                if not skip_bad or isinstance(error.__cause__, BrokenProcessPool):
+                    writer.flush()
+                    raise
+                skipped.append(Skipped(str(path), str(error)))
+            else:
+                writer.add(day)
+                written += 1
+            if progress is not None:
+                progress((written + len(skipped)) / (len(todo) + len(known_bad)), path.name)
+    writer.flush()
+    gaps = _gaps(_whole_days(store, per_day), first)
+    _note_gaps(out, gaps)
+    return Prepared(
+        store=str(out),
+        release=plan.release,
+        days=written,
+        reused=int(whole.sum()),
+        gaps=gaps,
+        skipped=tuple(skipped),
+        absent=tuple(name for name in AUXILIARY if name not in plan.variables),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _number(day: Day, first: Day) -> int:
+    return int((day - first) / np.timedelta64(1, "D"))
+
+
+def _list_files(
+    files: Iterable[str | Path], skip_bad: bool
+) -> tuple[dict[Day, Path], list[Skipped]]:
+    """Day -> file, and files without a day in their names."""
+    listed: dict[Day, Path] = {}
+    skipped = []
+    for entry in map(Path, files):
+        inside = entry.is_dir()
+        paths = sorted(entry.glob("*.nc")) if inside else [entry]
+        for path in paths:
+            day = day_in_name(path)
+            if day is None:
+                if inside:  # monthly means beside the days
+                    continue
+                reason = f"{path}: has no day in its name; prepare wants daily files, as published"
+                if not skip_bad:
+                    raise UserError(reason)
+                skipped.append(Skipped(str(path), reason))
+            elif day in listed:
+                raise UserError(f"{day} is there twice: {listed[day]} and {path}; keep one")
+            else:
+                listed[day] = path
+    if not listed:
+        raise UserError(
+            "no daily CarbonTracker file is given; they are named "
+            "CT2022.molefrac_glb3x2_YYYY-MM-DD.nc"
+        )
+    return listed, skipped
+
+
+def _first_readable(
+    chosen: Mapping[Day, Path],
+    read: Callable[[Path], DayFields],
+    skip_bad: bool,
+    skipped: list[Skipped],
+) -> DayFields:
+    """The first file that can be read; it decides what the store holds."""
+    for path in chosen.values():
+        try:
+            return read(path)
+        except UserError as error:
+            if not skip_bad:
+                raise
+            skipped.append(Skipped(str(path), str(error)))
+    raise UserError(f"none of the {len(chosen)} files can be read; the first: {skipped[0].reason}")
+
+
+def _read_ahead(
+    paths: Sequence[Path],
+    read: Callable[[Path], DayFields],
+    fresh: Mapping[Path, DayFields],
+    workers: int,
+    executor: Executor | None,
+) -> Generator[tuple[Path, Callable[[], DayFields]], None, None]:
+    """Each path in order, with what gives its fields or raises; a few are read ahead."""
+    if executor is None and (workers == 1 or len(paths) < 2):
+        for path in paths:
+            yield path, partial(fresh.__getitem__ if path in fresh else read, path)
+        return
+    pool = (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        if executor is None
+        else nullcontext(executor)
+    )
+    with pool as active:
+        queue = iter(paths)
+        waiting: deque[tuple[Path, Future[DayFields]]] = deque(
+            (path, active.submit(read, path)) for path in islice(queue, 2 * workers + 2)
+        )
+        try:
+            while waiting:
+                path, future = waiting.popleft()
+                yield path, partial(_result, future, path)
+                waiting.extend((path, active.submit(read, path)) for path in islice(queue, 1))
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _result(future: Future[DayFields], path: Path) -> DayFields:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"{path}: a reading process died at this file or just after it; "
+            "run again with --workers 1"
+        ) from error
+
+
+class _Writer:
+    """Gathers days and writes them a chunk of the store at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        first: Day,
+        plan: _Plan,
+        cells: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ) -> None:
+        self._path, self._first, self._plan, self._cells = path, first, plan, cells
+        self._days: list[tuple[int, DayFields]] = []
+
+    def add(self, day: DayFields) -> None:
+        """Take a day; days come in order."""
+        frame = _number(day.time[0].astype("M8[D]"), self._first) * day.time.size
+        if self._days and frame // CHUNK[0] != self._days[0][0] // CHUNK[0]:
+            self.flush()
+        self._days.append((frame, day))
+
+    def flush(self) -> None:
+        """Write what is gathered, one call for every stretch without a gap."""
+        stretch: list[tuple[int, DayFields]] = []
+        for frame, day in self._days:
+            if stretch and frame != stretch[-1][0] + day.time.size:
+                self._write(stretch)
+                stretch = []
+            stretch.append((frame, day))
+        if stretch:
+            self._write(stretch)
+        self._days = []
+
+    def _write(self, stretch: Sequence[tuple[int, DayFields]]) -> None:
+        names = ("co2", *(name for name in self._plan.variables if not VARIABLES[name].static))
+        fields = {name: np.concatenate([day.fields[name] for _, day in stretch]) for name in names}
+        observations = fields["co2"][:, self._cells[0], self._cells[1]]
+        if self._plan.altitude is not None:
+            fields["surface_altitude"] = self._plan.altitude
+        write_frames(self._path, stretch[0][0], fields, observations)
+
+
+def _whole_days(store: StoreSource, per_day: int) -> NDArray[np.bool_]:
+    """(days,): which days the store holds."""
+    return np.all(store.available.reshape(-1, per_day), axis=1)
+
+
+def _gaps(whole: NDArray[np.bool_], first: Day) -> tuple[tuple[str, str], ...]:
+    """(first, last) day of every stretch of days that are not whole."""
+    padded = np.concatenate([[True], whole, [True]])
+    starts = np.flatnonzero(padded[:-1] & ~padded[1:])
+    ends = np.flatnonzero(~padded[:-1] & padded[1:]) - 1
+    spans = zip(starts.tolist(), ends.tolist(), strict=True)
+    return tuple((str(first + a), str(first + b)) for a, b in spans)
+
+
+def _note_gaps(path: Path, gaps: tuple[tuple[str, str], ...]) -> None:
+    """Keep the gaps in the store's attributes."""
+    import warnings
+
+    import zarr
+    from zarr.errors import ZarrUserWarning
+
+    root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
+    root.attrs["missing_days"] = [list(gap) for gap in gaps]
+    with warnings.catch_warnings():  # consolidated metadata are an extension of Zarr 3
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(str(path))
+
+
+def _store_attrs(day: DayFields) -> dict[str, Any]:
+    attrs = {
+        "title": f"CarbonTracker {day.release}, surface",
+        "source": "NOAA Global Monitoring Laboratory, CarbonTracker: CO2 mole fractions of the "
+        "TM5 transport model with fluxes optimised against observations",
+        "version": day.release,
+        "licence": "free for non-commercial use with acknowledgement (NOAA GML)",
+        "acknowledgement": f"CarbonTracker {day.release} results provided by NOAA GML, Boulder, "
+        "Colorado, USA from the website at http://carbontracker.noaa.gov",
+        "simulated": False,
+        "level": f"lowest of {day.levels} model levels",
+        "air_pressure": "at the surface (boundary 0)",
+        "geopotential_height": "centre of the lowest level (mean of boundaries 0 and 1)",
+        "observations": "the data set's own surface CO2 in the cells of the stations, without "
+        "noise or gaps; not measurements",
+        "prepared_by": PREPARED_BY,
+    }
+    if day.release == "CT2022":
+        attrs["references"] = "Jacobson et al. (2023), CarbonTracker CT2022, doi:10.25925/z1gj-3254"
+    attrs |= {f"original_{name}": text for name, text in day.attrs.items()}
+    return attrs
