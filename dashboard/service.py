@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,6 +249,7 @@ class Latest(Generic[Result]):
         self._deliver = deliver
         self._lock = threading.Lock()
         self._running = False
+        self._number = self._handed = 0
         self._waiting: tuple[Callable[[], Result], Callable[[Result], None]] | None = None
 
     @property
@@ -266,14 +267,26 @@ class Latest(Generic[Result]):
         self._pool.submit(self._run, work, done)
 
     def _run(self, work: Callable[[], Result], done: Callable[[Result], None]) -> None:
+        result: Result | None = None
+        failed = False
         try:
             result = work()
         except Exception:
+            failed = True
             log.exception("work for the page failed")
-        else:
-            self._deliver(lambda: done(result))
         with self._lock:
+            self._number += 1
+            number = self._number
             following, self._waiting = self._waiting, None
             self._running = following is not None
+
+        def hand_over() -> None:
+            # The session's loop need not keep the order; an older result must not win.
+            if number > self._handed:
+                self._handed = number
+                if not failed:
+                    done(cast("Result", result))
+
+        self._deliver(hand_over)
         if following is not None:
             self._pool.submit(self._run, *following)

@@ -305,7 +305,7 @@ class MapFigures:
         Close by, the pixels go to what is seen and a margin around it.
         """
         seen, west, part = self._x_range, self.projection.bounds[0], None
-        width = seen.end - seen.start
+        width, height = seen.end - seen.start, self._y_range.end - self._y_range.start
         if width < -west:
             x0, y0, x1, y1 = self.projection.bounds
             view = (
@@ -321,14 +321,14 @@ class MapFigures:
                 and part[2] >= view[2]
                 and part[3] >= view[3]
                 and part[2] - part[0] < 2.5 * width
+                and part[3] - part[1] < 2.5 * height
             )
             if not inside:
-                pad = 0.4 * width
                 part = (
-                    max(view[0] - pad, x0),
-                    max(view[1] - pad, y0),
-                    min(view[2] + pad, x1),
-                    min(view[3] + pad, y1),
+                    max(view[0] - 0.4 * width, x0),
+                    max(view[1] - 0.4 * height, y0),
+                    min(view[2] + 0.4 * width, x1),
+                    min(view[3] + 0.4 * height, y1),
                 )
                 if part[2] - part[0] < 1 or part[3] - part[1] < 1:
                     part = None

@@ -78,7 +78,6 @@ class MapView:
         self.board.tell(numbers=f'<p class="empty">{waiting}</p>')
         self._fresh = True
         self._empty = True
-        self._complete = False
         self._looking = False
 
     # -- for subclasses -----------------------------------------------------------------
@@ -197,9 +196,6 @@ class MapView:
         session = self.session
         if session.view is not self or raster is not self.figures.raster:
             return  # a newer request is on its way
-        if frame.missing and self._complete:
-            return  # the whole frame has overtaken its first part
-        self._complete = not frame.missing
         self.figures.show(images, frame.fields)
         self._dress(layers, index, frame, limits)
         if frame.missing:

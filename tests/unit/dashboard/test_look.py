@@ -78,7 +78,7 @@ def test_nice_limits_hold_the_values(low, high):
     assert high <= b
     assert b - a < 1.3 * (high - low)
     marks = ticks(a, b)
-    assert 3 <= len(marks) <= 8
+    assert 3 <= len(marks) <= 9
     assert all(a <= v <= b for v in marks)
 
 

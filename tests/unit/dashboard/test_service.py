@@ -14,6 +14,7 @@ from panel.io.document import _cleanup_doc
 
 from co2net.inference import Engine
 from dashboard.i18n import Translator
+from dashboard.maps.figures import MapFigures
 from dashboard.numbers import judge, table
 from dashboard.service import Latest, Service
 from dashboard.session import Session
@@ -54,6 +55,40 @@ def test_only_the_newest_work_waits():
     assert done == [0, 9]
     pool.shutdown()
     assert latest.idle
+
+
+def test_an_older_result_never_replaces_a_newer_one():
+    pool, jobs, done = ThreadPoolExecutor(1), [], []
+    latest: Latest[int] = Latest(pool, jobs.append)
+    for n in range(3):
+        latest.submit(lambda n=n: n, done.append)
+        pool.submit(lambda: None).result()
+    pool.shutdown()
+    assert latest.idle
+    for job in reversed(jobs):
+        job()
+    assert done == [2]
+
+
+def test_close_by_the_pixels_go_to_what_is_seen(service):
+    figures = MapFigures(
+        ("a",), service.source.grid, service.source.stations, 100, lambda *_: None, lambda *_: None
+    )
+    figures.set_projection("platecarree", smooth=True)
+    whole = figures.raster
+    assert whole.part is None
+    figures._x_range.update(start=0, end=40)
+    figures._y_range.update(start=10, end=30)
+    assert figures.look()
+    close = figures.raster
+    assert close.part == (-16, 2, 56, 38)
+    fields = service.source.read(["co2"], np.array([20]))[0]
+    assert np.isfinite(close.project(fields)).all()
+    figures._x_range.update(start=5, end=45)
+    assert not figures.look()
+    figures._x_range.update(start=-200, end=200)
+    assert figures.look()
+    assert figures.raster is whole
 
 
 def test_work_that_fails_does_not_stop_the_next(caplog):
