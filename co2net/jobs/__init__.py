@@ -1,0 +1,22 @@
+"""Jobs: long work as detached processes, each with a folder that tells all there is to know.
+
+See ``docs/jobs.md`` for what lies in the folder.
+"""
+
+from co2net.jobs.folder import Job, State, job, jobs, runs_root, submit
+from co2net.jobs.spec import KINDS, Evaluate, Reconstruct, Spec, Train, open_data
+
+__all__ = [
+    "KINDS",
+    "Evaluate",
+    "Job",
+    "Reconstruct",
+    "Spec",
+    "State",
+    "Train",
+    "job",
+    "jobs",
+    "open_data",
+    "runs_root",
+    "submit",
+]

@@ -1,0 +1,450 @@
+"""What jobs there can be: a typed specification a kind, which also knows how to do the work."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from co2net.assets import atomic_path, data_path
+from co2net.errors import UserError
+from co2net.schema import StoreSource
+from co2net.source import FieldSource, Index
+
+Progress = Callable[[float, str], None]
+
+
+class Stopped(BaseException):
+    """The job was asked to end (SIGTERM); no error, so that nothing on the way catches it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What every job has.
+
+    Parameters
+    ----------
+    name : str
+        Shown to people; any text.
+    data : str or None
+        Store or archive. None: the embedded world, its archive or its store as the kind needs.
+    nice : int
+        Niceness of the process, 0..19; 19 gives way to everything else.
+    threads : int or None
+        Processor threads. None: ``OMP_NUM_THREADS``, else one for each processor. Fixed when the
+        job is submitted, for a resumed training is the same, bit by bit, only with as many.
+    """
+
+    kind: ClassVar[str] = ""
+    name: str = ""
+    data: str | None = None
+    nice: int = 10
+    threads: int | None = None
+
+    @property
+    def queue(self) -> str | None:
+        """Device that the job needs for itself; None when it waits for nobody."""
+        return None
+
+    def settled(self) -> Self:
+        """The same with everything decided that the place and time of submission decide.
+
+        Raises
+        ------
+        UserError
+            When it cannot be done.
+        """
+        if not 0 <= self.nice <= 19:
+            raise UserError(f"nice {self.nice}: choose 0 to 19")
+        threads = _threads() if self.threads is None else self.threads
+        if not 1 <= threads <= 1024:
+            raise UserError(f"threads {threads}: choose 1 to 1024")
+        data = Path(self.data) if self.data else self._default_data()
+        if not data.exists():
+            raise UserError(f"no data set at {data}; `co2net data list` shows what there is")
+        name = " ".join((self.name or self._default_name()).split())
+        name = "".join(c for c in name if c.isprintable())[:120]
+        return replace(self, name=name, threads=threads, data=str(data.absolute()))
+
+    def _default_data(self) -> Path:
+        return data_path("demo", "world.zarr")
+
+    def _default_name(self) -> str:
+        return self.kind
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        """Where the results of a job in a folder lie."""
+        raise NotImplementedError
+
+    def work(self, folder: Path, progress: Progress) -> dict[str, Any]:
+        """Do it, or go on with it; called in the job's own process.
+
+        Returns
+        -------
+        dict
+            The result, for JSON.
+
+        Raises
+        ------
+        Stopped
+            When it was asked to end before it was done.
+        UserError
+            When it cannot be done.
+        """
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Spec:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        UserError
+            When the kind or a setting is unknown, or a value has another type.
+        """
+        values = dict(values)
+        kind = values.pop("kind", None)
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise UserError(f"kind of job {str(kind)[:40]!r}: choose {', '.join(KINDS)}")
+        made = KINDS[kind]
+        hints = get_type_hints(made)
+        known = {f.name for f in fields(made)}
+        for name, value in values.items():
+            if name not in known:
+                raise UserError(f"a {kind} job has no setting {name[:40]!r}")
+            if not _fits(value, hints[name]):
+                raise UserError(f"{name}: {str(value)[:40]!r} has another type")
+        try:
+            return made(**values)
+        except TypeError:
+            missing = [
+                f.name for f in fields(made) if f.name not in values and f.default is MISSING
+            ]
+            raise UserError(f"a {kind} job needs {', '.join(missing)}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Spec):
+    """Train a network, or go on with a run.
+
+    Parameters
+    ----------
+    config : dict
+        Settings of `co2net.training.TrainConfig`; those of the run when ``resume`` is set.
+    run : str or None
+        Folder of the run. None: one in the job's folder, named after model, preset and job.
+    resume : bool
+        Go on with ``run``, which was begun otherwise.
+    device : str or None
+        ``cpu``, ``cuda:0``, ... None takes a GPU if there is one.
+    """
+
+    kind: ClassVar[str] = "train"
+    config: dict[str, Any] = field(default_factory=dict)
+    run: str | None = None
+    resume: bool = False
+    device: str | None = None
+
+    @property
+    def queue(self) -> str | None:
+        """See `Spec.queue`."""
+        return self.device
+
+    def settled(self) -> Self:
+        """See `Spec.settled`."""
+        import torch
+
+        from co2net import models
+        from co2net.training import TrainConfig
+
+        run = Path(self.run).absolute() if self.run else None
+        begun = run is not None and (run / "config.json").exists()
+        settings = self.config
+        if self.resume:
+            if run is None or not begun:
+                raise UserError("to resume, name the folder of a run that was begun")
+            try:
+                settings = json.loads((run / "config.json").read_text(encoding="utf-8"))["train"]
+            except (ValueError, KeyError) as error:
+                raise UserError(f"{run / 'config.json'} is damaged: {error}") from None
+        elif begun:
+            raise UserError(f"{run} holds a run already; resume it or give another folder")
+        config = TrainConfig.from_dict(settings)
+        models.info(config.model)
+        if config.preset not in models.PRESETS:
+            raise UserError(
+                f"preset '{config.preset}' is unknown; choose from {', '.join(models.PRESETS)}"
+            )
+        cards = torch.cuda.device_count()
+        device = self.device or ("cuda:0" if cards else "cpu")
+        if device not in ["cpu", *(f"cuda:{n}" for n in range(cards))]:
+            raise UserError(f"device '{device[:40]}': this machine has cpu and {cards} GPUs")
+        plain = json.loads(json.dumps(config.to_dict()))  # as it will be read again
+        run_name = None if run is None else str(run)
+        settled = replace(self, config=plain, run=run_name, device=device)
+        return super(Train, settled).settled()
+
+    def _default_data(self) -> Path:
+        archive = data_path("archive")
+        if not (archive / "meta.json").is_file():
+            raise UserError(
+                "training needs the 21 years of the embedded world; make them with "
+                "`co2net simulate --archive data/archive` (minutes, 1.4 GB), or name another data "
+                "set"
+            )
+        return archive
+
+    def _default_name(self) -> str:
+        return f"{self.config['model']} {self.config['preset']}"
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        """See `Spec.outputs`."""
+        number = folder.name.partition("-")[0]
+        named = f"{self.config.get('model')}-{self.config.get('preset')}-{number}"
+        return {"run": self.run or str(folder / named)}
+
+    def work(self, folder: Path, progress: Progress) -> dict[str, Any]:
+        """See `Spec.work`."""
+        source = open_data(self.data)
+
+        from co2net import training
+        from co2net.training.loop import METRICS_FILE
+        from co2net.training.state import STATE_FILE
+
+        run = Path(self.outputs(folder)["run"])
+        if (run / STATE_FILE).is_file():
+            done = training.resume(source, run, progress, device=self.device)
+        else:
+            for name in ("config.json", METRICS_FILE):  # of a start that reached no checkpoint
+                (run / name).unlink(missing_ok=True)
+            config = training.TrainConfig.from_dict(self.config)
+            done = training.train(config, source, run, progress, device=self.device)
+        if not done.finished:
+            raise Stopped
+        if not math.isfinite(done.validation_rmse):
+            raise UserError(
+                "the training came to no finite validation; look at the data and the learning rate"
+            )
+        return {"run": str(run), **asdict(done)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(Spec):
+    """Write fields of a model over a span to Zarr; see `co2net.reconstruct.reconstruct`.
+
+    Parameters
+    ----------
+    model, start, end : str
+        Model and span, days inclusive.
+    out : str or None
+        Zarr folder. None: one in the job's folder.
+    resolution : float or None
+    freq : str or None
+    """
+
+    kind: ClassVar[str] = "reconstruct"
+    model: str
+    start: str
+    end: str
+    out: str | None = None
+    resolution: float | None = None
+    freq: str | None = None
+
+    def settled(self) -> Self:
+        """See `Spec.settled`."""
+        out = None if self.out is None else str(Path(self.out).absolute())
+        return replace(super().settled(), out=out, model=_model(self.model))
+
+    def _default_name(self) -> str:
+        return f"{Path(self.model).name} {self.start} to {self.end}"
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        """See `Spec.outputs`."""
+        return {"out": self.out or str(folder / "reconstruction.zarr")}
+
+    def work(self, folder: Path, progress: Progress) -> dict[str, Any]:
+        """See `Spec.work`."""
+        from co2net.reconstruct import reconstruct
+
+        out = reconstruct(
+            self.model,
+            open_data(self.data),
+            self.start,
+            self.end,
+            self.outputs(folder)["out"],
+            resolution=self.resolution,
+            freq=self.freq,
+            progress=progress,
+        )
+        return {"out": str(out)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Spec):
+    """Score models; see `co2net.evaluation.report.evaluate`.
+
+    Parameters
+    ----------
+    models : list of str or None
+        Names or folders. None: all that are shipped.
+    split : {'test', 'validation', 'train'}
+        Part of the paper's split whose years are scored.
+    periods : list of str or None
+        Instead: years, months or days.
+    regions : list of str
+        Keys of `co2net.regions.region`.
+    every : int
+        Score every n-th frame.
+    out : str or None
+        Folder of results. None: one in the job's folder.
+    """
+
+    kind: ClassVar[str] = "evaluate"
+    models: list[str] | None = None
+    split: str = "test"
+    periods: list[str] | None = None
+    regions: list[str] = field(default_factory=lambda: ["global", "ocean", "eurasia"])
+    every: int = 9
+    out: str | None = None
+
+    def settled(self) -> Self:
+        """See `Spec.settled`."""
+        if self.split not in ("test", "validation", "train"):
+            raise UserError(f"split '{self.split[:40]}': choose test, validation or train")
+        if self.every < 1:
+            raise UserError("every must be at least 1")
+        return replace(
+            super().settled(),
+            models=None if self.models is None else [_model(name) for name in self.models],
+            out=None if self.out is None else str(Path(self.out).absolute()),
+        )
+
+    def _default_name(self) -> str:
+        return f"scores, {', '.join(self.periods or [self.split])}"
+
+    def _default_data(self) -> Path:
+        archive = data_path("archive")
+        return archive if (archive / "meta.json").is_file() else super()._default_data()
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        """See `Spec.outputs`."""
+        return {"out": self.out or str(folder / "results")}
+
+    def work(self, folder: Path, progress: Progress) -> dict[str, Any]:
+        """See `Spec.work`."""
+        from co2net import models
+        from co2net.background import Background, default_background_path
+        from co2net.evaluation import report
+        from co2net.windows import PARTS, split
+
+        years = split("carbontracker")
+        roles = {str(year): part for part in PARTS for year in years.years(part)}
+        wanted = self.periods or [year for year, part in roles.items() if part == self.split]
+        loaded = [models.load(name) for name in self.models or models.available()]
+        if not loaded:
+            raise UserError("no trained model is there; name the folders of runs")
+        source, usual = open_data(self.data), None
+        if default_background_path().is_dir():
+            usual = Background.load(default_background_path())
+        out = Path(self.outputs(folder)["out"])
+        rows = report.evaluate(
+            source,
+            loaded,
+            [report.Period(p, roles.get(p[:4], "outside the split"), self.every) for p in wanted],
+            out / "scores.csv",
+            background=usual if usual is not None and usual.grid == source.grid else None,
+            regions=self.regions,
+            progress=progress,
+        )
+        text = report.markdown(rows, report.read_about(out / "scores.csv"), self.regions)
+        with atomic_path(out / "scores.md") as draft:
+            draft.write_text(text, encoding="utf-8")
+        return {"out": str(out), "rows": len(rows)}
+
+
+KINDS: dict[str, type[Spec]] = {made.kind: made for made in (Train, Reconstruct, Evaluate)}
+"""Kinds of jobs by name; another kind is another entry."""
+
+
+class _WatchedStore(StoreSource):
+    """A store that notices when it vanishes; Zarr reads chunks that are gone as missing values."""
+
+    def _watch(self) -> None:
+        if not (self.path / "zarr.json").is_file():
+            raise UserError(f"the data set {self.path} has vanished; put it back and resume")
+
+    @property
+    def available(self) -> NDArray[np.bool_]:
+        """See `StoreSource.available`."""
+        found = super().available
+        self._watch()
+        return found
+
+    def read(self, names: Sequence[str], index: Index) -> NDArray[np.float32]:
+        """See `StoreSource.read`."""
+        values = super().read(names, index)
+        self._watch()
+        return values
+
+    def observations(self, index: Index) -> NDArray[np.float32]:
+        """See `StoreSource.observations`."""
+        values = super().observations(index)
+        self._watch()
+        return values
+
+
+def open_data(path: str | Path | None) -> FieldSource:
+    """Open a store or an archive of the embedded world, to be read for long.
+
+    Raises
+    ------
+    UserError
+        When there is none; later, when a store vanishes while it is read.
+    """
+    path = data_path("demo", "world.zarr") if path is None else Path(path)
+    if not path.exists():
+        raise UserError(f"the data set {path} has vanished; put it back and resume")
+    if (path / "meta.json").is_file():
+        from co2net.naturerun import WorldSource
+
+        return WorldSource(path)
+    return _WatchedStore(path)
+
+
+def _model(name: str) -> str:
+    """A name as it is, a folder with its whole path."""
+    return str(Path(name).absolute()) if (Path(name) / "config.json").is_file() else name
+
+
+def _threads() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value out of JSON has the type of an annotation."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(one, get_args(hint)[0]) for one in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict)
+    if hint in (int, float):
+        return isinstance(value, hint | int) and not isinstance(value, bool)
+    return isinstance(value, hint)

@@ -1,0 +1,211 @@
+"""The process of a job: waits for its turn, does the work, and writes down how it ended."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TextIO
+
+from co2net.assets import provenance
+from co2net.errors import UserError
+from co2net.jobs.folder import (
+    BEAT_SECONDS,
+    CANCEL,
+    EXIT,
+    HEARTBEAT,
+    PROGRESS,
+    RESULT,
+    STARTED,
+    Job,
+    State,
+    jobs,
+    now,
+    write_json,
+)
+from co2net.jobs.process import Process
+from co2net.jobs.spec import Stopped
+
+_LINE_SECONDS = 0.5  # between two lines of progress
+_TURN_SECONDS = 0.5  # between two looks whether the device is free
+
+
+def main(words: list[str]) -> int:
+    """Do the job of a folder; the second word is the inherited descriptor of its lock."""
+    signal.signal(signal.SIGTERM, _stop)
+    os.set_inheritable(int(words[1]), False)
+    return run(Job(words[0]))
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped
+
+
+def run(job: Job) -> int:
+    """Do a job in this process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 failed, 2 bad input, 130 stopped.
+    """
+    job.answer(Process.of(os.getpid()), "worker")
+    ending = _Ending(job.folder)
+    _log(f"-- {now()} {job.id}, process {os.getpid()}\n")
+    threading.Thread(target=_beat, args=(job.folder / HEARTBEAT,), daemon=True).start()
+    try:
+        try:
+            _work(job)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it ends anyway
+        state, status, message = State.SUCCEEDED, 0, "done"
+    except Stopped:
+        status = 130
+        if (job.folder / CANCEL).exists():
+            state, message = State.CANCELLED, "cancelled; resume it to go on"
+        else:
+            state, message = State.INTERRUPTED, "asked to end by the system; resume it to go on"
+    except UserError as error:
+        state, status, message = State.FAILED, 2, str(error)
+    except Exception as error:
+        _log(traceback.format_exc())
+        state, status, message = State.FAILED, 1, _explain(error)
+    _log(f"-- {now()} {state}: {message}\n")
+    ending.write(state, status, message)
+    return status
+
+
+def _log(text: str) -> None:
+    with suppress(OSError):  # a full disk is told by the exit status
+        print(text, end="", flush=True)
+
+
+def _work(job: Job) -> None:
+    spec = job.spec()
+    if (job.folder / CANCEL).exists():
+        raise Stopped
+    os.setpriority(os.PRIO_PROCESS, 0, max(spec.nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    turn = _turn(job, spec.queue) if spec.queue is not None else None
+    progress = _Progress(job.folder / PROGRESS)
+    try:
+        write_json(job.folder / STARTED, {"time": now()})
+        result = spec.work(job.folder, progress)
+    finally:
+        with suppress(OSError):  # the reason it stops for is told elsewhere
+            progress.close()
+        if turn is not None:
+            turn.close()
+    written: dict[str, Any] = {"result": result, "spec": spec.to_dict(), "made": now()}
+    write_json(job.folder / RESULT, {**written, "provenance": provenance()})
+
+
+def _turn(job: Job, device: str) -> TextIO:
+    """Wait until no other job has the device and none that was submitted before waits for it."""
+    root = job.folder.parent
+    path = root / f".device-{re.sub('[^a-z0-9]', '-', device)}.lock"
+    handle = path.open("a", encoding="utf-8")
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            if not any(_waits(other, device) for other in _before(job, root)):
+                return handle
+            fcntl.flock(handle, fcntl.LOCK_UN)
+        time.sleep(_TURN_SECONDS)
+
+
+def _before(job: Job, root: Path) -> list[Job]:
+    known = jobs(root)
+    return known[: [one.id for one in known].index(job.id)]
+
+
+def _waits(job: Job, device: str) -> bool:
+    try:
+        return job.spec().queue == device and job.state() == State.QUEUED
+    except UserError:  # damaged or just removed
+        return False
+
+
+def _explain(error: Exception) -> str:
+    """One line of what failed and how to mend it."""
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"the disk is full{where}; free some space and resume"
+        return f"{error.strerror or error}{where}; mend that and resume"
+    text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, MemoryError) or "out of memory" in text:
+        return "not enough memory; choose a smaller batch or preset"
+    return f"{type(error).__name__}: {text[:300]}; the log tells more"
+
+
+def _beat(path: Path) -> None:
+    while True:
+        with suppress(OSError):  # the work itself will meet and tell what is wrong
+            path.touch()
+        time.sleep(BEAT_SECONDS)
+
+
+class _Progress:
+    """Appends what the work tells, not more often than is of use."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = path.open("a", encoding="utf-8", errors="replace", buffering=1)
+        if self._handle.tell() > 0:
+            self._handle.write("\n")  # the last line may have been cut short
+        self._began = time.monotonic()
+        self._last = -_LINE_SECONDS
+        self._held: dict[str, Any] | None = None
+
+    def __call__(self, share: float, text: str) -> None:
+        """Note the share done, 0..1, and a line."""
+        seconds = round(time.monotonic() - self._began, 3)
+        self._held = {"time": now(), "seconds": seconds, "share": round(float(share), 6)}
+        self._held["text"] = text[:300]
+        if seconds - self._last >= _LINE_SECONDS:
+            self._last = seconds
+            self._write()
+
+    def _write(self) -> None:
+        if self._held is not None:
+            self._handle.write(json.dumps(self._held, ensure_ascii=False) + "\n")
+            self._held = None
+
+    def close(self) -> None:
+        """Write what was held back."""
+        try:
+            self._write()
+        finally:
+            self._handle.close()
+
+
+class _Ending:
+    """Room for the exit status, taken at the start: it can be written on a full disk."""
+
+    _SIZE = 4096
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / EXIT
+        self._draft = folder / f".{EXIT}"
+        self._draft.write_bytes(b" " * self._SIZE)
+
+    def write(self, state: State, status: int, message: str) -> None:
+        """Write in place, flush to the disk, and give the file its name."""
+        content = {"state": str(state), "status": status, "message": message[:800], "time": now()}
+        text = json.dumps(content, ensure_ascii=False).encode(errors="replace")
+        with self._draft.open("r+b") as handle:
+            handle.write(text[: self._SIZE])
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(self._draft, self._path)
