@@ -214,7 +214,7 @@ class SwinLSTM(Network):
         (its multiple is 40).
     recompute : bool
         Keep only the states in training and compute each frame again on the way back: a
-        fraction of the memory for a third more time.
+        fraction of the memory for about half more time.
 
     Raises
     ------
