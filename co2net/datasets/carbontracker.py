@@ -278,6 +278,9 @@ def _lowest(
 ) -> NDArray[np.float32]:
     """(levels, n, H, W): the lowest levels of a variable whose dimensions come in any order."""
     vertical = _vertical(variable, axes)
+    if isinstance(variable.chunking(), list):
+        # Without a cache HDF5 reads just these levels from a chunk that is not compressed.
+        variable.set_var_chunk_cache(size=0)
     dims = list(variable.dimensions)
     index = tuple(levels if place == vertical else slice(None) for place in range(4))
     order = [vertical, *(dims.index(axes[axis]) for axis in ("time", "lat", "lon"))]
