@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,9 @@ class Session:
         self.state = ViewState(self.world, **values)
         self.t = Translator(self.state.lang)
         self.numbers: Numbers | None = None
+        self._gate = Lock()
+        self._loaded = False
+        self._early: list[Callable[[], None]] = []
         self._ids = count()
         self._serial = count(1)
         self._views: dict[str, View] = {}
@@ -81,6 +85,7 @@ class Session:
         self._stop_listening = service.listen(lambda: self.deliver(self._months_changed))
         self._open_page()
         self._tell_faults(faults)
+        pn.state.onload(self._browser_is_there)
 
     # -- building -----------------------------------------------------------------------
 
@@ -481,14 +486,28 @@ class Session:
     # -- threads ------------------------------------------------------------------------
 
     def deliver(self, job: Callable[[], None]) -> None:
-        """Run something in the session's own thread, as one message to the browser."""
+        """Run something in the session's own thread, as one message to the browser.
 
-        def run() -> None:
-            with hold(self._document):
-                job()
-
+        Until the browser has the page, it waits: what changes between the sending of the page
+        and its first word back would be lost.
+        """
+        with self._gate:
+            if not self._loaded:
+                self._early.append(job)
+                return
         if self._document.session_context is not None:
-            self._document.add_next_tick_callback(run)
+            self._document.add_next_tick_callback(partial(self._run, job))
+
+    def _run(self, job: Callable[[], None]) -> None:
+        with hold(self._document):
+            job()
+
+    def _browser_is_there(self) -> None:
+        with self._gate:
+            self._loaded = True
+            jobs, self._early = self._early, []
+        for job in jobs:
+            self.deliver(job)
 
     def close(self) -> None:
         """Forget the session."""

@@ -16,8 +16,9 @@ from co2net.source import FieldSource, nearest_frame
 from dashboard.i18n import LANGUAGES
 from dashboard.maps.layers import DIFFERENCE, VARIABLES
 
-# The order in which models are offered; others follow. The first two are Compare's defaults.
-_ORDER = ("co2net-plus", "vit", "co2net", "interpolation", "climatology")
+# The order in which models are offered; others follow. The first two are Compare's defaults:
+# our best, and the strongest method without a network.
+_ORDER = ("co2net-plus", "interpolation", "co2net", "vit", "climatology")
 
 
 def in_order(models: Sequence[str]) -> tuple[str, ...]:
