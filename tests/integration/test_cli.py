@@ -82,39 +82,30 @@ def test_verify_fails_on_a_store_without_frames(tmp_path):
     assert json.loads(done.stdout)["faults"]
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["data", "info", "/no/such.zarr"], "no store at /no/such.zarr"),
-        (["simulate", "--start", "2020-13-01", "--end", "2020-01-01"], "is no day"),
-        (["simulate", "--start", "2020-02-01"], "both --start and --end"),
-        (["simulate", "--start", "1999-01-01", "--end", "1999-01-02"], "2000-2020"),
-        (["train", "--data", "STORE", "--model", "resnet", "--steps", "1"], "'resnet' is unknown"),
-        (["train", "--data", "STORE", "--preset", "XXL", "--steps", "1"], "'XXL' is unknown"),
-        (["train", "--data", "STORE", "--resume"], "--resume needs --run"),
-        (["train", "--data", "STORE", "--steps", "1", "--epochs", "1"], "one budget"),
-        (["train", "--data", "STORE", "--steps", "1", "--run", "/proc/x"], "/proc/x"),
-        (
-            "reconstruct --model none --start 2002-01-05 --end 2002-01-06 --data STORE --out OUT".split(),
-            "none",
-        ),
-        (
-            "reconstruct --model truth --start 2015-01-05 --end 2015-01-06 --data STORE --out OUT".split(),
-            "2015",
-        ),
-        (
-            "reconstruct --model truth --start 2002-01-05 --end 2002-01-06 --data STORE --out /proc/x".split(),
-            "/proc/x",
-        ),
-        (
-            "reconstruct --model co2net-plus --start 2002-01-05 --end 2002-01-06 --data STORE --out OUT".split(),
-            "90 x 120",
-        ),
-    ],
-)
-def test_bad_input_gets_one_line_and_exit_2(words, says, store, tmp_path):
+BAD_INPUT = {
+    "data info /no/such.zarr": "no store at /no/such.zarr",
+    "simulate --start 2020-13-01 --end 2020-01-01": "is no day",
+    "simulate --start 2020-02-01": "both --start and --end",
+    "simulate --start 1999-01-01 --end 1999-01-02": "2000-2020",
+    "train --data STORE --model resnet --steps 1": "'resnet' is unknown",
+    "train --data STORE --preset XXL --steps 1": "'XXL' is unknown",
+    "train --data STORE --resume": "--resume needs --run",
+    "train --data STORE --steps 1 --epochs 1": "one budget",
+    "train --data STORE --steps 1 --run /proc/x": "/proc/x",
+    "reconstruct --model none --out OUT SPAN": "none",
+    "reconstruct --model truth --out OUT --start 2015-01-05 --end 2015-01-06 --data STORE": "2015",
+    "reconstruct --model truth --out /proc/x SPAN": "/proc/x",
+    "reconstruct --model co2net-plus --out OUT SPAN": "90 x 120",
+    "bench nothing": "choose world",
+    "evaluate --split none --data STORE": "choose test",
+}
+
+
+@pytest.mark.parametrize(("line", "says"), BAD_INPUT.items())
+def test_bad_input_gets_one_line_and_exit_2(line, says, store, tmp_path):
+    line = line.replace("SPAN", "--start 2002-01-05 --end 2002-01-06 --data STORE")
     names = {"STORE": str(store), "OUT": str(tmp_path / "out.zarr")}
-    done = co2net(*(names.get(word, word) for word in words))
+    done = co2net(*(names.get(word, word) for word in line.split()))
     assert done.returncode == 2, done.stderr
     assert done.stderr.strip().count("\n") == 0, done.stderr
     assert done.stderr.startswith("error:")

@@ -173,12 +173,19 @@ def test_time_left_is_that_of_the_present_sitting(tmp_path, me):
     assert found.eta() is None
     tell(found, (11.0, 0.5), (13.0, 0.6))
     # from 9 s on, when the share began to move: 0.6 in 4 s
-    assert found.eta() == pytest.approx(4 / 0.6 * 0.4)
+    assert found.eta() == pytest.approx(4 / 0.6 * 0.4, abs=0.1)
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path):
+    found = make(tmp_path)
+    (found.folder / PROGRESS).symlink_to("/dev/zero")
+    assert found.history() == []
 
 
 def test_tail_of_the_log(tmp_path):
     found = make(tmp_path)
     assert found.log_tail(5) == []
+    assert list(found.follow()) == []
     (found.folder / LOG).write_bytes(b"one\ntwo\nth\xffree\n")
     assert found.log_tail(2) == ["two", "th�ree"]
     assert found.log_tail(0) == []
