@@ -238,7 +238,8 @@ class Job:
         gained = last["share"] - first["share"]
         if gained <= 0:
             return None
-        return (last["seconds"] - first["seconds"]) / gained * max(0.0, 1.0 - last["share"])
+        pace = (last["seconds"] - first["seconds"]) / gained
+        return round(pace * max(0.0, 1.0 - last["share"]), 1)
 
     def message(self) -> str:
         """One line for people."""
@@ -291,21 +292,18 @@ class Job:
 
     def follow(self, every: float = 0.5) -> Iterator[str]:
         """All that it prints, from the beginning until it ends."""
-        place = 0
-        while True:
-            active = self.state().active
-            try:
-                with (self.folder / LOG).open("rb") as handle:
-                    handle.seek(place)
-                    new = handle.read()
-            except FileNotFoundError:
-                new = b""
-            place += len(new)
-            if new:
-                yield new.decode("utf-8", "replace")
-            if not active:
-                return
-            time.sleep(every)
+        try:
+            handle = (self.folder / LOG).open(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return
+        with handle:
+            while True:
+                active = self.state().active
+                while new := handle.read(_TAIL_BYTES):
+                    yield new
+                if not active:
+                    return
+                time.sleep(every)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: all that a list or a page shows."""
@@ -525,7 +523,7 @@ def _tail(path: Path) -> bytes:
         with path.open("rb") as handle:
             size = handle.seek(0, os.SEEK_END)
             handle.seek(max(0, size - _TAIL_BYTES))
-            text = handle.read()
+            text = handle.read(_TAIL_BYTES)
     except OSError:
         return b""
     return text.partition(b"\n")[2] if size > _TAIL_BYTES else text
