@@ -18,7 +18,6 @@ from torch import Tensor
 from co2net.source import Index
 from co2net.windows import Batch, WindowReader
 
-
 SEGMENT = 32
 """Neighbouring windows that are read in the same part of an epoch; they share frames."""
 POOL = 64
