@@ -577,6 +577,8 @@ def prepare(
             if progress is not None:
                 progress((written + len(skipped)) / (len(todo) + len(known_bad)), path.name)
     writer.flush()
+    if progress is not None:
+        progress(1.0, "")
     gaps = _gaps(_whole_days(store, per_day), first)
     _note_gaps(out, gaps)
     return Prepared(

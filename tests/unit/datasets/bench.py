@@ -1,0 +1,87 @@
+"""Time of `prepare` beside what one would write with xarray, on the same full-size files.
+
+Run from the repository: ``python -m tests.unit.datasets.bench [days] [--packed]``. Writes some
+95 MB a day (28 MB packed) to the temporary folder and removes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import netCDF4
+import xarray as xr
+
+from co2net.datasets.carbontracker import prepare
+from tests.synthetic import SyntheticSource
+from tests.unit.datasets.originals import edit, write_day
+
+KEPT = ["co2", "pressure", "temperature", "specific_humidity", "u", "v", "gph", "orography"]
+
+
+def write_days(folder: Path, days: int, packed: bool) -> list[Path]:
+    """Full-size files; the days differ in their times alone."""
+    first = write_day(
+        folder, "2010-06-01", SyntheticSource(start="2010-06-01", end="2010-06-01"), packed=packed
+    )
+    with netCDF4.Dataset(first) as data:
+        times = data["time"][:]
+    for later in range(1, days):
+        path = first.with_name(first.name.replace("-01.nc", f"-{later + 1:02d}.nc"))
+        shutil.copy(first, path)
+        edit(path, "time", values=times + later)
+    return sorted(folder.iterdir())
+
+
+def seconds(work: Callable[[Path], object], out: Path) -> dict[str, float]:
+    """Wall and processor time of one go."""
+    shutil.rmtree(out, ignore_errors=True)
+    wall, before = time.perf_counter(), os.times()
+    work(out)
+    after = os.times()
+    spent = after.user + after.system - before.user - before.system
+    return {"wall_s": round(time.perf_counter() - wall, 2), "cpu_s": round(spent, 2)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("days", type=int, nargs="?", default=6)
+    options.add_argument("--packed", action="store_true", help="zlib level 1 inside the files")
+    given = options.parse_args()
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = write_days(folder / "files", given.days, given.packed)
+
+        def all_of_it(out: Path) -> None:
+            with xr.open_mfdataset(files) as data:
+                data.isel(level=0).to_zarr(out)
+
+        def same_variables(out: Path) -> None:
+            with xr.open_mfdataset(files) as data:
+                data[KEPT].isel(level=0, boundary=slice(0, 2)).to_zarr(out)
+
+        ways = {
+            "prepare": lambda out: prepare(files, out),
+            "xarray": all_of_it,
+            "xarray, only what a store holds": same_variables,
+        }
+        seconds(ways["prepare"], folder / "warm.zarr")
+        for _ in range(3):
+            rows = {way: seconds(work, folder / "out.zarr") for way, work in ways.items()}
+            ratios = {
+                f"speedup_{clock}": round(rows["xarray"][clock] / rows["prepare"][clock], 1)
+                for clock in ("wall_s", "cpu_s")
+            }
+            print(json.dumps({**ratios, **rows}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
