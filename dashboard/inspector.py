@@ -115,9 +115,10 @@ class Inspector:
         self._wanted, self._window = wanted, window
         first, last = source.time[list(window)].astype("datetime64[ms]").astype(np.int64)
         self._plot.x_range.update(start=float(first), end=float(last))
-        names, *place = wanted
+        names = self._names()
         for some in (names[:1], names):  # the truth is there at once
-            self._work.submit(partial(_series, session.service, some, *place, window), self._apply)
+            work = partial(_series, session.service, some, state.point, state.region, window)
+            self._work.submit(work, self._apply)
 
     def _apply(self, result: tuple[tuple[str, ...], Any, NDArray[np.float32]]) -> None:
         names, times, values = result

@@ -87,7 +87,7 @@ def ticks(low: float, high: float, most: int = 8) -> list[float]:
 def sample_limits(source: FieldSource, layer: str, frame: int) -> tuple[float, float]:
     """Colour limits of a quantity that hold for the whole year of a frame.
 
-    They are those of 3 and 97 % of the values in some frames spread over what the source has
+    They are those of 2 and 98 % of the values in some frames spread over what the source has
     of that year (for CO2, whose level rises) or of all years (for the weather), so that a scale
     never jumps while time runs.
     """
@@ -96,10 +96,12 @@ def sample_limits(source: FieldSource, layer: str, frame: int) -> tuple[float, f
     if shown is CO2:
         years = source.time[available].astype("datetime64[Y]")
         available = available[years == source.time[frame].astype("datetime64[Y]")]
-    probe = available[np.linspace(0, available.size - 1, min(available.size, 12)).astype(int)]
+    # Steps of the golden section visit all seasons and all hours of the day.
+    share = (np.arange(24) * 0.6180339887498949) % 1.0
+    probe = available[(share * available.size).astype(int)]
     name = "co2" if shown is CO2 else layer
     values = source.read([name], np.unique(probe))[0] * shown.factor + shown.shift
-    low, high = np.nanpercentile(values, [3, 97])
+    low, high = np.nanpercentile(values, [2, 98])
     return nice_limits(float(low), float(high), symmetric=shown.diverging)
 
 

@@ -160,6 +160,8 @@ _COLOURS = f"(map) => {{ {_FIND} return colours(map) }}"
 _PAINTED = f"""() => {{ {_FIND}
   const maps = all(document, ".map")
   return maps.length > 0 && maps.every((map) => colours(map) > 30)
+    && all(document, ".panel .title").every((title) => title.textContent !== "")
+    && all(document, ".app.busy").length === 0
 }}"""
 
 
