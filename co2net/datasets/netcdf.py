@@ -131,7 +131,7 @@ def _check_classic(path: Path) -> None:
         # Mapping every variable fails where the file ends too early; the NetCDF library itself
         # would give zeros.
         netcdf_file(path, mode="r", mmap=True).close()
-    except (ValueError, TypeError, IndexError, KeyError, OSError, OverflowError) as error:
+    except _FROM_DAMAGED as error:
         raise UserError(
             f"{path}: is cut off or damaged ({type(error).__name__} in a classic NetCDF file); "
             "fetch it again"
