@@ -304,6 +304,133 @@ def parse_day(text: str) -> Any:
         raise UserError(f"'{text[:40]}' is no day; write it as 2020-06-01") from None
 
 
+# -- jobs ------------------------------------------------------------------------------------
+
+
+jobs_app = typer.Typer(
+    help="Long work in the background: it goes on when the terminal closes.", no_args_is_help=True
+)
+app.add_typer(jobs_app, name="jobs")
+
+JobArgument = Annotated[str, typer.Argument(help="Id of the job, or its number.")]
+
+
+@jobs_app.command("list")
+def jobs_list(as_json: JsonOption = False) -> None:
+    """List all jobs, whoever started them.
+
+    Example: co2net jobs list --json
+    """
+    from co2net.jobs import jobs
+
+    rows = [one.to_dict() for one in jobs()]
+    columns = ["id", "name", "state", "progress", "left", "message"]
+    _print(
+        rows,
+        as_json,
+        lambda: _table(
+            "Jobs",
+            columns,
+            [[row["id"], escape(row["name"]), row["state"], f"{row['progress']:.0%}",
+              _left(row["eta"]), escape(row["message"])] for row in rows],
+        ),
+    )  # fmt: skip
+
+
+def _left(seconds: float | None) -> str:
+    """A time still to go, for people."""
+    if seconds is None:
+        return ""
+    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < 100 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def _show(id: str, as_json: bool) -> None:
+    from co2net.jobs import job
+
+    row = job(id).to_dict()
+    _print(
+        row,
+        as_json,
+        lambda: _table("Job", ["", ""], [[k, escape(str(v))] for k, v in row.items()]),
+    )
+
+
+@jobs_app.command("show")
+def jobs_show(id: JobArgument, as_json: JsonOption = False) -> None:
+    """All there is to know of a job.
+
+    Example: co2net jobs show 7
+    """
+    _show(id, as_json)
+
+
+@jobs_app.command("logs")
+def jobs_logs(
+    id: JobArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Last lines.", min=1)] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """What a job printed; with --json its lines of progress.
+
+    Example: co2net jobs logs 7 -f
+    """
+    from co2net.jobs import job
+
+    one = job(id)
+    if as_json:
+        print(json.dumps(one.history()[-lines:], indent=2))
+    elif follow:
+        for text in one.follow():
+            print(text, end="", flush=True)
+    else:
+        print("\n".join(one.log_tail(lines)))
+
+
+@jobs_app.command("cancel")
+def jobs_cancel(
+    id: JobArgument,
+    grace: Annotated[float, typer.Option(help="Seconds until it is killed.", min=0)] = 60,
+    as_json: JsonOption = False,
+) -> None:
+    """End a job; a training writes a checkpoint first.
+
+    Example: co2net jobs cancel 7
+    """
+    from co2net.jobs import job
+
+    job(id).cancel(grace)
+    _show(id, as_json)
+
+
+@jobs_app.command("resume")
+def jobs_resume(id: JobArgument, as_json: JsonOption = False) -> None:
+    """Go on with a job that was cancelled, interrupted or failed.
+
+    Example: co2net jobs resume 7
+    """
+    from co2net.jobs import job
+
+    job(id).resume()
+    _show(id, as_json)
+
+
+@jobs_app.command("rm")
+def jobs_rm(id: JobArgument, as_json: JsonOption = False) -> None:
+    """Delete a job that has ended, with the results in its folder.
+
+    Example: co2net jobs rm 7
+    """
+    from co2net.jobs import job
+
+    one = job(id)
+    one.remove()
+    _print({"removed": one.id}, as_json, lambda: print(f"removed {one.id}"))
+
+
 # -- models -----------------------------------------------------------------------------------
 
 
@@ -392,11 +519,17 @@ def train(
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 250,
     patience: Annotated[int, typer.Option(help="Validations without gain; 0: never stop.")] = 0,
     seed: SeedOption = 0,
+    job: Annotated[
+        bool, typer.Option("--job", help="In the background; `co2net jobs` shows it.")
+    ] = False,
+    nice: Annotated[int, typer.Option(help="With --job: niceness.", min=0, max=19)] = 10,
+    threads: Annotated[int | None, typer.Option(help="With --job: threads.", min=1)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a network into a run folder; --resume goes on to the same end, bit for bit.
 
-    Under `torchrun` every process takes its share of the batch.
+    Under `torchrun` every process takes its share of the batch. With --job it goes on when the
+    terminal closes.
 
     Example: co2net train --model co2net --preset S --steps 5000 --run runs/first
     """
@@ -407,35 +540,50 @@ def train(
             "training needs the 21 years of the embedded world; make them with "
             "`co2net simulate --archive data/archive` (minutes, 1.4 GB), or give --data"
         )
+    if resume and run is None:
+        raise UserError("--resume needs --run, the folder to go on with")
+    budget = {"steps": steps, "epochs": epochs, "minutes": minutes}
+    if not any(budget.values()):
+        budget["epochs"] = 1
+    settings = {
+        **budget,
+        "model": model,
+        "preset": preset,
+        "target": target,
+        "options": dict(_option(text) for text in option or []),
+        "split": split,
+        "frames": frames,
+        "batch": batch,
+        "rate": rate,
+        "wind_loss": wind_loss,
+        "precision": precision,
+        "validate_every": validate_every,
+        "checkpoint_every": checkpoint_every,
+        "patience": patience,
+        "seed": seed,
+    }
+    if job:
+        from co2net.jobs import Train, submit
+
+        place = None if run is None else str(run)
+        store = None if data is None else str(data)
+        spec = Train(
+            config={} if resume else settings,
+            run=place,
+            resume=resume,
+            data=store,
+            nice=nice,
+            threads=threads,
+        )
+        _show(submit(spec).id, as_json)
+        return
     source = open_data(data or data_path("archive"))
     if resume:
-        if run is None:
-            raise UserError("--resume needs --run, the folder to go on with")
+        assert run is not None
         with progress_bar(run.name) as progress:
             result = training.resume(source, run, progress)
     else:
-        budget = {"steps": steps, "epochs": epochs, "minutes": minutes}
-        if not any(budget.values()):
-            budget["epochs"] = 1
-        config = training.TrainConfig.from_dict(
-            {
-                **budget,
-                "model": model,
-                "preset": preset,
-                "target": target,
-                "options": dict(_option(text) for text in option or []),
-                "split": split,
-                "frames": frames,
-                "batch": batch,
-                "rate": rate,
-                "wind_loss": wind_loss,
-                "precision": precision,
-                "validate_every": validate_every,
-                "checkpoint_every": checkpoint_every,
-                "patience": patience,
-                "seed": seed,
-            }
-        )
+        config = training.TrainConfig.from_dict(settings)
         run = run or Path("runs") / f"{model}-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
         with progress_bar(f"{model} {preset}") as progress:
             result = training.train(config, source, run, progress)

@@ -392,10 +392,14 @@ class _Trainer:
                             since = time.perf_counter()
                         if config.patience > 0:
                             last = group.any(last or state.since_best >= config.patience)
+                    saves = state.step % config.checkpoint_every == 0 or last or halted
+                    if saves and group.any(not math.isfinite(float(norm))):
+                        raise UserError(
+                            f"{self.folder}: the gradient is not finite at step {state.step}; check "
+                            "the data for gaps, or resume from the last checkpoint at a lower rate"
+                        )
                     state.finished = last
-                    if group.first and (
-                        state.step % config.checkpoint_every == 0 or last or halted
-                    ):
+                    if group.first and saves:
                         save_state(self.folder, state, network, average, optimizer)
                     if last or halted:
                         break
