@@ -135,9 +135,8 @@ def evaluate(
         "data_digest": source_digest(source),
         "background": None if background is None else background.digest,
         "stations": len(source.stations),
-        "parts": {},
     }
-    rows, parts = _resume(out, about)
+    rows, about["parts"] = _resume(out, about)
     steps = [(period, model) for period in periods for model in models]
     for number, (period, model) in enumerate(steps):
         index = period.index(source, frames)
@@ -157,8 +156,7 @@ def evaluate(
                 "trained_on": model.info.trained_on,
             }
         )
-        about["parts"][key] = part
-        if parts.get(key) == part:
+        if about["parts"].get(key) == part:
             continue
         scores = Scores(source.grid, masks)
         for start in range(0, index.size, _BATCH):
@@ -178,9 +176,12 @@ def evaluate(
             for metric, value in values.items()
             if np.isfinite(value)
         ]
+        about["parts"][key] = part
         _write(out, rows, about)
     wanted = {(period.name, model.info.name) for period, model in steps}
     rows = [row for row in rows if (row.period, row.model) in wanted]
+    parts = about["parts"].items()
+    about["parts"] = {k: part for k, part in parts if (part["name"], part["model"]) in wanted}
     _write(out, rows, about)
     return rows
 

@@ -100,6 +100,23 @@ def test_run_again_it_scores_only_what_changed(source: SyntheticSource, tmp_path
     assert a.calls > 0  # other data: nothing is taken over
 
 
+def test_broken_off_it_keeps_what_it_had(source: SyntheticSource, tmp_path: Path) -> None:
+    class Breaks(Fake):
+        def reconstruct(self, source: Any, index: NDArray[np.int64]) -> NDArray[np.float32]:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "s.csv"
+    periods = [Period("2002-01", "test", 5), Period("2002-02", "test", 5)]
+    evaluate(source, [Fake("a", 0.5)], periods, out)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(source, [Fake("new", 1.0), Breaks("b", 0.0), Fake("a", 0.5)], periods, out)
+    a, new = Fake("a", 0.5), Fake("new", 1.0)
+    evaluate(source, [new, a], periods[:1], out)
+    assert a.calls == 0  # although the run broke off before it came to it
+    assert new.calls == 0
+    assert set(read_about(out)["parts"]) == {"2002-01 new", "2002-01 a"}
+
+
 def test_the_tables_put_the_best_first_and_in_bold(source: SyntheticSource, tmp_path: Path) -> None:
     out = tmp_path / "s.csv"
     rows = evaluate(
