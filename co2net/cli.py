@@ -203,6 +203,86 @@ def data_verify(
     raise typer.Exit(1 if faults else 0)
 
 
+fetch_app = typer.Typer(help="Download original files.", no_args_is_help=True)
+prepare_app = typer.Typer(help="Bring original files into a store.", no_args_is_help=True)
+data_app.add_typer(fetch_app, name="fetch")
+data_app.add_typer(prepare_app, name="prepare")
+
+
+@fetch_app.command("carbontracker")
+def fetch_carbontracker(
+    start: Annotated[str, typer.Option(help="First day, ISO.")],
+    end: Annotated[str, typer.Option(help="Last day, ISO, inclusive.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the files.")],
+    monthly: Annotated[bool, typer.Option("--monthly", help="Monthly means instead.")] = False,
+    release: Annotated[str, typer.Option(help="As in the file names.")] = "CT2022",
+    base_url: Annotated[
+        str | None, typer.Option(help="Mirror: the folder that holds co2_total.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Connections at once.", min=1, max=16)] = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Download CarbonTracker's files, some 97 MB a day; exit status 1 when some could not be had.
+
+    Example: co2net data fetch carbontracker --start 2019-01-01 --end 2019-01-31 --to ct2022
+    """
+    from co2net.datasets import carbontracker
+
+    with progress_bar("CarbonTracker") as progress:
+        done = carbontracker.fetch(
+            start,
+            end,
+            to,
+            monthly=monthly,
+            release=release,
+            base_url=base_url,
+            workers=workers,
+            progress=progress,
+        )
+    _print(asdict(done), as_json, lambda: print("\n".join(done.lines())))
+    raise typer.Exit(1 if done.failed else 0)
+
+
+@prepare_app.command("carbontracker")
+def prepare_carbontracker(
+    files: Annotated[list[Path], typer.Argument(help="Daily files, or folders that hold them.")],
+    out: Annotated[Path, typer.Option("--out", help="Store to make, or to go on with.")],
+    start: Annotated[str | None, typer.Option(help="First day of the store, ISO.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last day of the store, inclusive.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out and name files that cannot be used.")
+    ] = False,
+    units: Annotated[
+        list[str] | None,
+        typer.Option("--units", help="NAME=UNIT for a variable whose files state no unit."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read.", min=1, max=64)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring CarbonTracker's daily files into a store; run again after an interruption.
+
+    Example: co2net data prepare carbontracker ct2022 --out data/ct2022/surface.zarr
+    """
+    from co2net.datasets import carbontracker
+    from co2net.schema import VARIABLES
+
+    given = dict(item.split("=", 1) for item in units or [] if "=" in item)
+    if len(given) != len(units or []) or not set(given) <= set(VARIABLES):
+        raise UserError(f"--units wants NAME=UNIT, NAME one of {', '.join(VARIABLES)}")
+    with progress_bar("CarbonTracker") as progress:
+        done = carbontracker.prepare(
+            files,
+            out,
+            start=start,
+            end=end,
+            skip_bad=skip_bad,
+            units=given,
+            workers=workers,
+            progress=progress,
+        )
+    _print(asdict(done), as_json, lambda: print("\n".join(done.lines())))
+
+
 # -- the embedded world -----------------------------------------------------------------------
 
 
