@@ -395,8 +395,8 @@ class _Trainer:
                     saves = state.step % config.checkpoint_every == 0 or last or halted
                     if saves and group.any(not math.isfinite(float(norm))):
                         raise UserError(
-                            f"{self.folder}: the gradient is not finite at step {state.step}; check the "
-                            "data for gaps, or resume from the last checkpoint"
+                            f"{self.folder}: the gradient is not finite at step {state.step}; "
+                            "check the data for gaps, or resume from the last checkpoint"
                         )
                     state.finished = last
                     if group.first and saves:
