@@ -330,6 +330,7 @@ def results_page(rows: Sequence[Row], about: Mapping[str, Any], command: str) ->
         "hundredths of a ppm may be chance.",
         "- Climatology and interpolation use the observations of the frame alone; networks those "
         "of their window.",
+        *_cautions(rows, models),
         "",
         "| model | preset | parameters | target | training |",
         "|---|---|---|---|---|",
@@ -340,6 +341,30 @@ def results_page(rows: Sequence[Row], about: Mapping[str, Any], command: str) ->
             f"| {part['target'] or '–'} | {_training(part['trained_on'])} |"
         )
     return "\n".join([*lines, "", markdown(rows, about, regions)])
+
+
+def _cautions(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the tables must not be read for."""
+    windows = {part["trained_on"].get("windows") for part in models.values()} - {None}
+    lines = []
+    if len(windows) > 1:
+        lines.append(
+            f"- The networks saw between {min(windows)} and {max(windows)} windows in training: "
+            "their order here is no comparison of architectures."
+        )
+    score = {
+        (row.period, row.model): row.value
+        for row in rows
+        if (row.region, row.metric) == ("global", "rmse_document")
+    }
+    behind = [
+        f"{model} ({period})"
+        for (period, model), value in score.items()
+        if value > score.get((period, "climatology"), np.inf)
+    ]
+    if behind:
+        lines.append(f"- Worse than the climatology, globally: {', '.join(behind)}.")
+    return lines
 
 
 def _training(trained: Mapping[str, Any]) -> str:

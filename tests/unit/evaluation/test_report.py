@@ -142,6 +142,22 @@ def test_the_page_says_that_the_world_is_simulated(source: SyntheticSource, tmp_
     assert "simulated" not in results_page(rows, about, "x")
 
 
+def test_the_page_names_who_loses_to_the_climatology(
+    source: SyntheticSource, tmp_path: Path
+) -> None:
+    out = tmp_path / "s.csv"
+    models = [Fake("near", 0.5), Fake("climatology", 1.0), Fake("far", -2.0)]
+    rows = evaluate(source, models, [Period("2002-01", "test", 9)], out)
+    page = results_page(rows, read_about(out), "x")
+    assert "- Worse than the climatology, globally: far (2002-01).\n" in page
+    assert "no comparison of architectures" not in page
+    about = read_about(out)
+    for count, part in enumerate(about["parts"].values()):
+        part["trained_on"] = {"steps": 9, "windows": 100 * (count + 1), "seconds": 60}
+    page = results_page(rows, about, "x")
+    assert "between 100 and 300 windows in training" in page
+
+
 def test_periods_that_the_data_lack_are_refused(source: SyntheticSource, tmp_path: Path) -> None:
     for name, message in (("1999", "no whole window"), ("soon", "year, month or day")):
         with pytest.raises(UserError, match=message):
