@@ -12,6 +12,7 @@ from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClosedError
 
 from co2net.assets import data_path
+from co2net.errors import UserError
 from co2net.inference import Engine
 from co2net.schema import open_store
 from co2net.source import FieldSource
@@ -75,6 +76,11 @@ def serve(
         Open the page in a browser.
     cache_dir
         Folder for computed fields; ``data/cache`` by default.
+
+    Raises
+    ------
+    UserError
+        When the store cannot be read, or the port is taken.
     """
     path = Path(store) if isinstance(store, str | Path) else None
     source: FieldSource = open_store(path) if path is not None else store  # type: ignore[assignment]
@@ -84,21 +90,33 @@ def serve(
     logging.getLogger("asyncio").addFilter(_not_a_closed_tab)
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
     state = ViewState(World(source, tuple(registry()), in_order(engine.names())))
-    service.quick.submit(_warm, service, state)
     local = host in ("127.0.0.1", "localhost", "::1")
     origins = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", host)]
-    pn.serve(
-        {"/": lambda: page(service)},
-        address=host,
-        port=port,
-        show=open_browser,
-        title="co2net",
-        websocket_origin=origins if local else ["*"],
-        extra_patterns=[(r"/ready", Ready)],
-        check_unused_sessions_milliseconds=10_000,
-        unused_session_lifetime_milliseconds=60_000,
-        verbose=False,
-    )
+    try:
+        server = pn.serve(
+            {"/": lambda: page(service)},
+            address=host,
+            port=port,
+            show=False,
+            start=False,
+            title="co2net",
+            websocket_origin=origins if local else ["*"],
+            extra_patterns=[(r"/ready", Ready)],
+            check_unused_sessions_milliseconds=10_000,
+            unused_session_lifetime_milliseconds=60_000,
+            verbose=False,
+        )
+    except OSError as error:
+        raise UserError(
+            f"cannot listen at {host}:{port} ({error.strerror}); give another --port or --host"
+        ) from error
+    service.quick.submit(_warm, service, state)
+    server.start()
+    url = f"http://{host if local else 'localhost'}:{port}/"
+    server.io_loop.add_callback(print, f"co2net is at {url} (Ctrl-C ends it)", flush=True)
+    if open_browser:
+        server.io_loop.add_callback(server.show, "/")
+    server.run_until_shutdown()
 
 
 def _warm(service: Service, state: ViewState) -> None:
