@@ -112,11 +112,11 @@ def serve(
         ) from error
     service.quick.submit(_warm, service, state)
     server.start()
-    url = f"http://{host if local else 'localhost'}:{port}/"
-    server.io_loop.add_callback(print, f"co2net is at {url} (Ctrl-C ends it)", flush=True)
     if open_browser:
         server.io_loop.add_callback(server.show, "/")
     server.run_until_shutdown()
+    service.close()
+    log.disabled = True  # work that is cut off has nothing to report
 
 
 def _warm(service: Service, state: ViewState) -> None:

@@ -84,6 +84,12 @@ class Service:
         """Whether the data set is a simulated world."""
         return bool(self.source.attrs.get("simulated", False))
 
+    def close(self) -> None:
+        """Drop work that waits; what runs is cut off with the process."""
+        for pool in (self.quick, self.slow):
+            pool.shutdown(wait=False, cancel_futures=True)
+        log.disabled = True
+
     # -- fields -------------------------------------------------------------------------
 
     def frame(self, layers: Sequence[str], index: int, *, computed: bool = True) -> Frame:
