@@ -21,7 +21,7 @@ from dashboard.i18n import Translator
 from dashboard.inspector import Inspector
 from dashboard.maps.layers import DIFFERENCE, VARIABLES, display
 from dashboard.numbers import Numbers, judge, table
-from dashboard.pages import View, registry
+from dashboard.pages import View, registry, words
 from dashboard.service import Latest, Service
 from dashboard.state import Fault, ViewState, World, in_order, parse
 from dashboard.theme import line, material_theme
@@ -45,7 +45,8 @@ class Session:
     def __init__(self, service: Service, query: str, document: Any) -> None:
         self.service = service
         self._document = document
-        self.world = World(service.source, tuple(registry()), in_order(service.engine.names()))
+        models = in_order(service.engine.names())
+        self.world = World(service.source, tuple(registry()), models, words())
         values, faults = parse(query, self.world)
         self.state = ViewState(self.world, **values)
         self.t = Translator(self.state.lang)

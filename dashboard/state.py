@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -27,6 +27,9 @@ def in_order(models: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(models, key=lambda name: (known.get(name, len(known)), name)))
 
 
+Word = Callable[[str, "World"], str]
+"""Gives a word of an address as it shall be kept, or raises ValueError or UserError."""
+
 THEMES = ("light", "dark")
 PROJECTIONS = ("robinson", "platecarree")
 
@@ -41,11 +44,15 @@ class World:
         The data set.
     pages, models
         Keys of pages and names of models (`in_order`), the defaults first.
+    words
+        What the addresses of single pages hold besides: by page, the name of each word and what
+        checks it (`dashboard.pages.Page.words`).
     """
 
     source: FieldSource
     pages: tuple[str, ...]
     models: tuple[str, ...]
+    words: Mapping[str, Mapping[str, Word]] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -81,6 +88,7 @@ class ViewState(param.Parameterized):
     spread = param.Number(None, allow_None=True)
     cells = param.Boolean(False)
     stations = param.Boolean(True)
+    details = param.Dict({}, doc="Words of single pages, by name; their defaults are left out.")
 
     def __init__(self, world: World, **values: Any) -> None:
         models = world.models or ("",)
@@ -92,6 +100,10 @@ class ViewState(param.Parameterized):
         }
         super().__init__(**(defaults | values))
         self._world = world
+
+    def keep(self, **words: str) -> None:
+        """Keep words of a page in the address; an empty one leaves it."""
+        self.details = {name: word for name, word in (self.details | words).items() if word}
 
     def address(self) -> str:
         """The query string that gives this view back, without the ``?``."""
@@ -116,6 +128,9 @@ class ViewState(param.Parameterized):
             words["cells"] = "1"
         if not self.stations:
             words["stations"] = "0"
+        for name in world.words.get(self.page, {}):
+            if name in self.details:
+                words[name] = self.details[name]
         return urlencode(words, safe=":,", quote_via=quote)
 
 
@@ -148,7 +163,16 @@ def parse(query: str, world: World) -> tuple[dict[str, Any], list[Fault]]:
         return {}, [Fault("address", query[:60])]
     values: dict[str, Any] = {}
     faults = []
+    own = {name: check for page in world.words.values() for name, check in page.items()}
     for name, word in words.items():
+        if name in own:
+            try:
+                checked = own[name](word, world)
+            except (UserError, ValueError, OverflowError):
+                faults.append(Fault(name, word[:60]))
+            else:
+                values.setdefault("details", {})[name] = checked
+            continue
         reader = _READERS.get(name)
         if reader is None:
             continue

@@ -6,8 +6,8 @@ A page is listed in the rail under ``page.KEY`` of the language files, with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ from panel.viewable import Viewable
 if TYPE_CHECKING:
     from dashboard.numbers import Numbers
     from dashboard.session import Session
+    from dashboard.state import Word
 
 
 class View(Protocol):
@@ -50,10 +51,14 @@ class Page:
         Its name in addresses, language files and icons.
     build
         Makes its view in a session, when the visitor first opens it.
+    words
+        What its address holds besides the words that all pages share: by name, what checks one.
+        The view finds them in ``ViewState.details``. Names are the page's own.
     """
 
     key: str
     build: Callable[[Session], View]
+    words: Mapping[str, Word] = field(default_factory=dict)
 
 
 @cache
@@ -62,3 +67,8 @@ def registry() -> dict[str, Page]:
     from dashboard.pages import compare, explore
 
     return {page.key: page for page in (explore.PAGE, compare.PAGE)}
+
+
+def words() -> dict[str, Mapping[str, Word]]:
+    """Words of the addresses of single pages; see `Page`."""
+    return {key: page.words for key, page in registry().items()}
