@@ -11,14 +11,15 @@ from panel.custom import Child, Children, JSComponent
 
 from dashboard.theme import css_variables
 
-_ASSETS = Path(__file__).with_name("assets")
+ASSETS = Path(__file__).with_name("assets")
 
 
-def _css(*names: str) -> list[str]:
-    return [(_ASSETS / f"{name}.css").read_text(encoding="utf-8") for name in names]
+def css(*names: str) -> list[str]:
+    """Style sheets of ``assets``."""
+    return [(ASSETS / f"{name}.css").read_text(encoding="utf-8") for name in names]
 
 
-class _Part(JSComponent):
+class Part(JSComponent):
     """A component that exchanges messages with its half in the browser.
 
     ``listener`` gets each message as a dictionary. What changes with every frame is told by
@@ -55,7 +56,7 @@ class _Part(JSComponent):
             self._listener(message)
 
 
-class Shell(_Part):
+class Shell(Part):
     """Rail, tool bar, places for the children, notices, and the address.
 
     Told: ``title``, ``busy`` (text or empty), ``notices``, ``address``, ``reload``.
@@ -74,11 +75,11 @@ class Shell(_Part):
     inspector = Child()
     bar = Child()
 
-    _esm = _ASSETS / "shell.js"
-    _stylesheets: ClassVar[list[str]] = [*_css("base", "shell"), css_variables()]
+    _esm = ASSETS / "shell.js"
+    _stylesheets: ClassVar[list[str]] = [*css("base", "shell"), css_variables()]
 
 
-class Board(_Part):
+class Board(Part):
     """Panels with their headings, colour bars, and the table of numbers.
 
     Told: ``titles``, ``bars``, ``numbers``.
@@ -89,11 +90,11 @@ class Board(_Part):
     figures = Children()
     drawing = param.Boolean(False, doc="Whether a drag draws a box.")
 
-    _esm = _ASSETS / "board.js"
-    _stylesheets: ClassVar[list[str]] = _css("base", "board")
+    _esm = ASSETS / "board.js"
+    _stylesheets: ClassVar[list[str]] = css("base", "board")
 
 
-class InspectorPart(_Part):
+class InspectorPart(Part):
     """Series and numbers of the chosen place.
 
     Told: ``place``, ``subtitle``, ``chosen``, ``legend``, ``numbers``.
@@ -101,11 +102,11 @@ class InspectorPart(_Part):
 
     series = Child()
 
-    _esm = _ASSETS / "inspector.js"
-    _stylesheets: ClassVar[list[str]] = _css("base", "inspector")
+    _esm = ASSETS / "inspector.js"
+    _stylesheets: ClassVar[list[str]] = css("base", "inspector")
 
 
-class TimeBar(_Part):
+class TimeBar(Part):
     """Play, step, speed, date, and months. Asks for one frame at a time."""
 
     first = param.Integer(doc="Seconds since 1970 of frame 0.")
@@ -119,5 +120,5 @@ class TimeBar(_Part):
     playing = param.Boolean(False)
     locale = param.String("en-GB")
 
-    _esm = _ASSETS / "timebar.js"
-    _stylesheets: ClassVar[list[str]] = _css("base", "timebar")
+    _esm = ASSETS / "timebar.js"
+    _stylesheets: ClassVar[list[str]] = css("base", "timebar")
