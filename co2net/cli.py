@@ -658,15 +658,16 @@ def train(
         _show(submit(spec).id, as_json)
         return
     source = open_data(data or data_path("archive"))
+    cache = data_path("cache", "frames")
     if resume:
         assert run is not None
         with progress_bar(run.name) as progress:
-            result = training.resume(source, run, progress)
+            result = training.resume(source, run, progress, cache_dir=cache)
     else:
         config = training.TrainConfig.from_dict(settings)
         run = run or Path("runs") / f"{model}-{preset}-{datetime.now():%Y%m%d-%H%M%S}"
         with progress_bar(f"{model} {preset}") as progress:
-            result = training.train(config, source, run, progress)
+            result = training.train(config, source, run, progress, cache_dir=cache)
     row = {"run": str(run), **asdict(result)}
     _print(row, as_json, lambda: _table("Training", ["", ""], [[k, v] for k, v in row.items()]))
     raise typer.Exit(0 if result.finished else 130)

@@ -22,7 +22,6 @@ number learned from data (`Statistics`) comes from training years.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +34,7 @@ from co2net.assets import atomic_path
 from co2net.background import Background
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
-from co2net.schema import CHUNK, VARIABLES, StoreSource
+from co2net.schema import VARIABLES
 from co2net.source import FieldSource, Index, StationNetwork
 
 Target = Literal["absolute", "anomaly", "residual"]
@@ -51,8 +50,7 @@ PRIOR_CHANNELS: dict[str, tuple[str, ...]] = {
 }
 WINDS = ("eastward_wind", "northward_wind")
 
-_BLOCK = 4  # frames that a cache keeps together
-_STORE_BLOCK = CHUNK[0] // 3  # of a store, whose chunks cost the same for one frame as for many
+_READ = 32  # frames prepared at a time
 
 
 def channel_names(variables: tuple[str, ...], target: str) -> tuple[str, ...]:
@@ -360,24 +358,34 @@ class Batch:
         Fractions of the day and of the year of every frame.
     target : (n, H, W) float16 or None
         Normalised target of the last frame, where the truth was asked for.
-    prior : (n, H, W) float32 umol/mol or None
-        What the scaled output is added to; None from a reader with a cache (a trainer's).
+    prior : (n, H, W) float32 umol/mol
+        What the scaled output is added to.
     """
 
     inputs: NDArray[np.float16]
     clock: NDArray[np.float32]
     target: NDArray[np.float16] | None
-    prior: NDArray[np.float32] | None
+    prior: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """One frame, normalised: moving channels (M, H, W), station cells (2, cells), target, prior."""
+class Frames:
+    """Frames of a source, normalised; what windows are put together from.
+
+    Parameters
+    ----------
+    moving : (n, M, H, W) float16
+        Channels that change with time, at the places `WindowReader.slots` of a window.
+    stations : (n, 2, cells) float16
+        Departure and mask at the cells `WindowReader.station_cells`.
+    target : (n, H, W) float16 or None
+    prior : (n, H, W) float32 umol/mol
+    """
 
     moving: NDArray[np.float16]
     stations: NDArray[np.float16]
     target: NDArray[np.float16] | None
-    prior: NDArray[np.float32] | None
+    prior: NDArray[np.float32]
 
 
 class WindowReader:
@@ -394,10 +402,6 @@ class WindowReader:
         Needed unless the target is absolute.
     frames, interval : int
         Length T of the window and steps between its frames.
-    cache_frames : int
-        Normalised frames to keep in memory (195 KB each on CarbonTracker's grid); windows
-        overlap, so a trainer reads every frame several times. Such a reader must always be
-        asked for the truth, or never.
 
     Raises
     ------
@@ -413,7 +417,6 @@ class WindowReader:
         background: Background | None = None,
         frames: int = 8,
         interval: int = 1,
-        cache_frames: int = 0,
     ) -> None:
         absent = [name for name in statistics.variables if name not in source.variables]
         if absent:
@@ -438,14 +441,31 @@ class WindowReader:
         static = [VARIABLES[name].static for name in statistics.variables]
         self._still = [k for k, is_static in enumerate(static) if is_static]
         self._moving = [k for k, is_static in enumerate(static) if not is_static]
-        self._block = _STORE_BLOCK if isinstance(source, StoreSource) else _BLOCK
-        self._capacity = -(-cache_frames // self._block)
-        self._cache: OrderedDict[int, dict[int, _Frame]] = OrderedDict()
 
     @cached_property
     def offsets(self) -> Index:
         """(T,): steps from the target frame to the frames of its window, ending in 0."""
         return np.arange(1 - self.frames, 1, dtype=np.int64) * self.interval
+
+    @property
+    def known(self) -> int:
+        """Number of auxiliary variables; the stations' channels follow them."""
+        return len(self.statistics.variables)
+
+    @property
+    def slots(self) -> list[int]:
+        """(M,): channels of a window that change with time, the stations' two apart."""
+        return [*self._moving, *range(self.known + 2, len(self.channels))]
+
+    @property
+    def moving(self) -> list[int]:
+        """Auxiliary variables that change with time; the first of `slots`."""
+        return self._moving
+
+    @property
+    def still(self) -> list[int]:
+        """Channels of a window that do not change."""
+        return self._still
 
     @cached_property
     def _cells(self) -> tuple[Index, Index, NDArray[np.float64]]:
@@ -457,9 +477,14 @@ class WindowReader:
         member[np.arange(flat.size), place] = 1.0
         return unique, flat, member
 
+    @property
+    def station_cells(self) -> Index:
+        """(cells,): flat positions of the cells that have a station."""
+        return self._cells[0]
+
     @cached_property
-    def _terrain(self) -> NDArray[np.float16]:
-        """(static variables, H, W), normalised."""
+    def terrain(self) -> NDArray[np.float16]:
+        """(static variables, H, W), normalised: the channels `still`."""
         first = np.flatnonzero(self.source.available)[:1]
         names = [self.statistics.variables[k] for k in self._still]
         values = self.source.read(names, first)[:, 0] if names else np.empty((0, 1, 1))
@@ -491,79 +516,91 @@ class WindowReader:
                 f"the window of {self.source.time[index[broken][0]]} is not complete: the model "
                 f"reads {self.frames} frames up to it; start later or add the earlier frames"
             )
-        prepared = self._fetch(np.unique(wanted), usable, truth)
+        unique, place = np.unique(wanted, return_inverse=True)
+        place = place.reshape(wanted.shape)
+        found = self._fetch(unique, truth)
         height, width = self.source.grid.shape
-        shape = (*wanted.shape, len(self.channels), height, width)
-        inputs = np.zeros(shape, dtype=np.float16)
-        known = len(self.statistics.variables)
-        slots = [*self._moving, *range(known + 2, len(self.channels))]
-        inputs[:, :, self._still] = self._terrain
+        inputs = np.zeros((*wanted.shape, len(self.channels), height, width), dtype=np.float16)
+        inputs[:, :, self._still] = self.terrain
         stations = np.zeros((*wanted.shape, 2, height * width), dtype=np.float16)
+        slots = self.slots
         for n, t in np.ndindex(*wanted.shape):
-            frame = prepared[int(wanted[n, t])]
-            for slot, values in zip(slots, frame.moving, strict=True):
-                inputs[n, t, slot] = values
-            stations[n, t][:, self._cells[0]] = frame.stations
-        inputs[:, :, known : known + 2] = stations.reshape(*wanted.shape, 2, height, width)
-        last = [prepared[int(i)] for i in index]
+            inputs[n, t, slots] = found.moving[place[n, t]]
+            stations[n, t][:, self.station_cells] = found.stations[place[n, t]]
+        inputs[:, :, self.known : self.known + 2] = stations.reshape(
+            *wanted.shape, 2, height, width
+        )
+        last = place[:, -1]
         return Batch(
             inputs=inputs.transpose(0, 2, 1, 3, 4),
             clock=clock(self.source.time[wanted]),
-            target=np.stack([f.target for f in last if f.target is not None]) if truth else None,
-            prior=None
-            if self._capacity
-            else np.stack([f.prior for f in last if f.prior is not None]),
+            target=None if found.target is None else found.target[last],
+            prior=found.prior[last],
         )
 
-    def _fetch(self, unique: Index, usable: NDArray[np.bool_], truth: bool) -> dict[int, _Frame]:
-        """Frames by position; with a cache, in whole aligned blocks.
+    def _fetch(self, unique: Index, truth: bool) -> Frames:
+        """Frames in pieces of neighbours, put together."""
+        runs = np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1)
+        parts = [
+            self.prepare(run[start : start + _READ], truth)
+            for run in runs
+            for start in range(0, run.size, _READ)
+        ]
+        targets = [part.target for part in parts if part.target is not None]
+        return Frames(
+            np.concatenate([part.moving for part in parts]),
+            np.concatenate([part.stations for part in parts]),
+            np.concatenate(targets) if truth else None,
+            np.concatenate([part.prior for part in parts]),
+        )
 
-        A block is always prepared as one, whatever was asked for before, so that a resumed
-        training reads the same bits.
+    def weather(self, index: Index, extra: tuple[str, ...] = ()) -> tuple[Any, Any]:
+        """Auxiliary variables that move, normalised, and others as they are, in one reading.
+
+        Returns
+        -------
+        (n, M', H, W) float16, (len(extra), n, H, W) float32
         """
-        found: dict[int, _Frame] = {}
-        if not self._capacity:
-            for run in np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1):
-                for start in range(0, run.size, 32):
-                    found.update(self._prepare(run[start : start + 32], truth))
-            return found
-        for number in np.unique(unique // self._block).tolist():
-            if number not in self._cache:
-                block = np.arange(
-                    number * self._block, min((number + 1) * self._block, usable.size)
-                )
-                self._cache[number] = self._prepare(block[usable[block]], truth)
-                if len(self._cache) > self._capacity:
-                    self._cache.popitem(last=False)
-            self._cache.move_to_end(number)
-            found.update(self._cache[number])
-        return found
-
-    def _prepare(self, index: Index, truth: bool) -> dict[int, _Frame]:
-        statistics, grid = self.statistics, self.source.grid
+        statistics = self.statistics
         moving = [statistics.variables[k] for k in self._moving]
-        values = self.source.read([*moving, "co2"] if truth else moving, index)
+        values = self.source.read([*moving, *extra], index)
         centre = statistics.centre[self._moving, None]
         scale = statistics.scale[self._moving, None, None, None]
-        weather = (values[: len(moving)] - centre) / scale
+        normal = ((values[: len(moving)] - centre) / scale).astype(np.float16)
+        return normal.swapaxes(0, 1), values[len(moving) :]
+
+    def prepare(self, index: Index, truth: bool = True) -> Frames:
+        """Normalised frames at ``index`` (n,).
+
+        A matrix product may round differently for another number of rows: who needs the same
+        bits again must ask for the same frames together.
+        """
+        weather, rest = self.weather(index, ("co2",) if truth else ())
+        priors, stations, prior = self.observed(index)
+        return Frames(
+            np.concatenate([weather, priors], axis=1),
+            stations,
+            self.normalised(rest[0], prior) if truth else None,
+            np.broadcast_to(prior, (index.size, *self.source.grid.shape)),
+        )
+
+    def observed(
+        self, index: Index
+    ) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float32]]:
+        """What the stations say: prior channels (n, P, H, W), station cells (n, 2, cells), prior.
+
+        The prior is (n, H, W) or (1, 1, 1), in umol/mol.
+        """
         observed = self.source.observations(index).astype(np.float32)
         priors, prior, reference = self._prior(index, observed)
         stations = self._station_cells(observed, reference).astype(np.float16)
-        channels = np.concatenate([weather, priors]).astype(np.float16).swapaxes(0, 1)
-        channels = np.ascontiguousarray(channels)
-        target = None
-        if truth:
-            target = ((values[-1] - prior) / np.float32(self.scale)).astype(np.float16)
-        whole = np.broadcast_to(prior, (index.size, *grid.shape))
-        return {
-            position: _Frame(
-                channels[n],
-                stations[n],
-                None if target is None else target[n],
-                None if self._capacity else whole[n],
-            )
-            for n, position in enumerate(index.tolist())
-        }
+        return priors.astype(np.float16).swapaxes(0, 1), stations, prior
+
+    def normalised(
+        self, co2: NDArray[np.float32], prior: NDArray[np.float32]
+    ) -> NDArray[np.float16]:
+        """(n, H, W): the target."""
+        return ((co2 - prior) / np.float32(self.scale)).astype(np.float16)
 
     def _prior(
         self, index: Index, observed: NDArray[np.float32]

@@ -223,14 +223,16 @@ class Train(Spec):
         from co2net.training.loop import METRICS_FILE
         from co2net.training.state import STATE_FILE
 
-        run = Path(self.outputs(folder)["run"])
+        run, cache = Path(self.outputs(folder)["run"]), data_path("cache", "frames")
         if (run / STATE_FILE).is_file():
-            done = training.resume(source, run, progress, device=self.device)
+            done = training.resume(source, run, progress, device=self.device, cache_dir=cache)
         else:
             for name in ("config.json", METRICS_FILE):  # of a start that reached no checkpoint
                 (run / name).unlink(missing_ok=True)
             config = training.TrainConfig.from_dict(self.config)
-            done = training.train(config, source, run, progress, device=self.device)
+            done = training.train(
+                config, source, run, progress, device=self.device, cache_dir=cache
+            )
         if not done.finished:
             raise Stopped
         if not math.isfinite(done.validation_rmse):

@@ -51,8 +51,6 @@ class TrainConfig:
         Validations without a better one after which training stops; 0 never stops.
     checkpoint_every : int
         Steps between checkpoints.
-    cache_frames : int
-        Normalised frames kept in memory.
     seed : int
         Of the weights and of the order of windows.
     """
@@ -80,7 +78,6 @@ class TrainConfig:
     validation_windows: int = 96
     patience: int = 0
     checkpoint_every: int = 250
-    cache_frames: int = 8000
     seed: int = 0
 
     def __post_init__(self) -> None:

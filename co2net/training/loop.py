@@ -38,12 +38,13 @@ from co2net.models.checkpoint import (
 )
 from co2net.models.layers import parameter_count
 from co2net.models.registry import create, info
+from co2net.resident import ResidentFrames, TensorBatch
 from co2net.source import FieldSource
 from co2net.training.config import TrainConfig
 from co2net.training.losses import row_weights, semi_supervised
 from co2net.training.state import Progressed, load_state, save_state
-from co2net.training.stream import Prefetcher, TensorBatch, to_tensors
-from co2net.windows import Split, Statistics, WindowReader, channel_names, split
+from co2net.training.stream import Prefetcher
+from co2net.windows import Batch, Split, Statistics, WindowReader, channel_names, split
 
 Progress = Callable[[float, str], None]
 Stop = Callable[[], bool]
@@ -132,6 +133,7 @@ def train(
     stop: Stop | None = None,
     device: str | None = None,
     years: Split | None = None,
+    cache_dir: str | Path | None = None,
 ) -> TrainResult:
     """Train a network.
 
@@ -152,6 +154,9 @@ def train(
         None takes a GPU if there is one.
     years
         A split of one's own; by default that of ``config.split``.
+    cache_dir
+        Folder for normalised frames, which trainings share (`co2net.resident`); None keeps them
+        in memory.
 
     Raises
     ------
@@ -163,9 +168,10 @@ def train(
         if group.first and (folder / CONFIG_FILE).exists():
             raise UserError(f"{folder} holds a run already; resume it or give another folder")
         group.wait()
-        return _Trainer(config, source, folder, group, years or split(config.split)).run(
-            progress, stop, resume=False
+        trainer = _Trainer(
+            config, source, folder, group, years or split(config.split), _folder(cache_dir)
         )
+        return trainer.run(progress, stop, resume=False)
 
 
 def resume(
@@ -175,6 +181,7 @@ def resume(
     stop: Stop | None = None,
     device: str | None = None,
     years: Split | None = None,
+    cache_dir: str | Path | None = None,
 ) -> TrainResult:
     """Go on with a run from its last checkpoint, to the same end as if it had not stopped.
 
@@ -197,9 +204,14 @@ def resume(
     if saved["data"] != now:
         raise UserError(f"the run was started on {saved['data']}, not on {now}; give its data")
     with workers(device) as group:
-        return _Trainer(config, source, folder, group, years or split(config.split)).run(
-            progress, stop, resume=True
+        trainer = _Trainer(
+            config, source, folder, group, years or split(config.split), _folder(cache_dir)
         )
+        return trainer.run(progress, stop, resume=True)
+
+
+def _folder(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def data_label(source: FieldSource) -> dict[str, Any]:
@@ -217,7 +229,9 @@ class _Trainer:
         folder: Path,
         group: Workers,
         years: Split,
+        cache: Path | None,
     ) -> None:
+        self.cache = cache
         self.config, self.source, self.folder, self.group = config, source, folder, group
         self.years = years
         family = info(config.model)
@@ -328,9 +342,9 @@ class _Trainer:
         if group.count > 1:
             wrapped = nn.parallel.DistributedDataParallel(network)
         reader = WindowReader(
-            self.source, statistics, self.target, background, config.frames, config.interval,
-            cache_frames=max(config.cache_frames, 4),
-        )  # fmt: skip
+            self.source, statistics, self.target, background, config.frames, config.interval
+        )
+        resident = ResidentFrames(reader, self.years.frames(self.source, "train"), self.cache)
         tell(0.0, "reading the validation windows")
         judge = _Judge(self, reader.scale, statistics, background) if group.first else None
         schedule = _Schedule(config, self.index.size, group.count)
@@ -338,7 +352,7 @@ class _Trainer:
         winds = list(wind_channels(self.layout.channels))
         parameters = [p for p in network.parameters() if p.requires_grad]
         stream = Prefetcher(
-            reader, self.index, state.step, batch=config.batch, seed=config.seed,
+            resident, self.index, state.step, batch=config.batch, seed=config.seed,
             rank=group.rank, world=group.count, dtype=self.dtype,
         )  # fmt: skip
         sums = torch.zeros(3)
@@ -459,8 +473,7 @@ class _Judge:
         self.scale, self.device, self.dtype = scale, trainer.group.device, trainer.dtype
         self.weights = row_weights(source.grid)
         self.batches = [
-            to_tensors(reader.read(chosen[n : n + 8]), torch.device("cpu"), self.dtype)
-            for n in range(0, count, 8)
+            _tensors(reader.read(chosen[n : n + 8]), self.dtype) for n in range(0, count, 8)
         ]
         self.prior = self._rmse([torch.zeros_like(batch.target) for batch in self.batches])
 
@@ -480,6 +493,15 @@ class _Judge:
                 co2 = network(batch.inputs.to(self.device), batch.clock.to(self.device)).co2
                 outputs.append(co2.float().cpu())
         return {"validation_rmse": self._rmse(outputs), "prior_rmse": self.prior}
+
+
+def _tensors(batch: Batch, dtype: torch.dtype) -> TensorBatch:
+    assert batch.target is not None
+    return TensorBatch(
+        torch.from_numpy(batch.inputs).to(dtype),
+        torch.from_numpy(batch.clock),
+        torch.from_numpy(batch.target).float(),
+    )
 
 
 @dataclass(frozen=True)

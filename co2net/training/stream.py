@@ -6,17 +6,15 @@ A training that resumes at step n therefore needs no record of where the data st
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from co2net.resident import ResidentFrames, TensorBatch
 from co2net.source import Index
-from co2net.windows import Batch, WindowReader
 
 SEGMENT = 32
 """Neighbouring windows that are read in the same part of an epoch; they share frames."""
@@ -57,31 +55,12 @@ def batch_positions(
     return out
 
 
-@dataclass(frozen=True)
-class TensorBatch:
-    """A `co2net.windows.Batch` as tensors: inputs and clock of the network, and the target."""
-
-    inputs: Tensor
-    clock: Tensor
-    target: Tensor
-
-
-def to_tensors(batch: Batch, device: torch.device, dtype: torch.dtype) -> TensorBatch:
-    """Move a batch to a device; inputs in the type of the matrix products."""
-    assert batch.target is not None
-    return TensorBatch(
-        torch.from_numpy(batch.inputs).to(device, dtype),
-        torch.from_numpy(batch.clock).to(device),
-        torch.from_numpy(batch.target).to(device, torch.float32),
-    )
-
-
 class Prefetcher:
     """Prepares the next batches in a thread while the network computes.
 
     Parameters
     ----------
-    reader
+    frames
         Where windows come from.
     index : (n,)
         Target frames to draw from.
@@ -93,7 +72,7 @@ class Prefetcher:
 
     def __init__(
         self,
-        reader: WindowReader,
+        frames: ResidentFrames,
         index: Index,
         start: int,
         *,
@@ -112,8 +91,7 @@ class Prefetcher:
             try:
                 while not self._stop.is_set():
                     chosen = batch_positions(seed, step, batch, index.size, rank, world)
-                    ready = to_tensors(reader.read(index[chosen]), torch.device("cpu"), dtype)
-                    self._put(ready)
+                    self._put(frames.read(index[chosen], dtype))
                     step += 1
             except Exception as error:
                 self._put(error)

@@ -57,6 +57,7 @@ LEVELS = [  # a module may import those of its own line and of the lines above
     {"schema"},
     {"background", "embeddings", "naturerun", "datasets"},
     {"windows"},
+    {"resident"},
     {"models"},
     {"training"},
     {"inference"},

@@ -140,26 +140,6 @@ def test_a_window_holds_what_its_channels_say(source, statistics, background, ta
     np.testing.assert_allclose(batch.clock, clock(source.time[index[:, None] + reader.offsets]))
 
 
-def test_a_cache_changes_nothing(source, statistics, background):
-    index = CT.windows(source, "train")[[0, 7, 3, 60, 61]]
-    plain = WindowReader(source, statistics, "residual", background).read(index)
-    reader = WindowReader(source, statistics, "residual", background, cache_frames=16)
-    for _ in range(2):
-        cached = reader.read(index)
-        np.testing.assert_allclose(cached.inputs, plain.inputs, atol=1e-2)
-        np.testing.assert_allclose(cached.target, plain.target, atol=1e-2)
-
-
-def test_cached_bits_do_not_depend_on_what_was_read_before(source, statistics, background):
-    index = CT.windows(source, "train")
-    fresh = WindowReader(source, statistics, "residual", background, cache_frames=400)
-    used = WindowReader(source, statistics, "residual", background, cache_frames=400)
-    used.read(index[[50, 3, 81]])
-    a, b = fresh.read(index[[51]]), used.read(index[[51]])
-    np.testing.assert_array_equal(a.inputs, b.inputs)
-    np.testing.assert_array_equal(a.target, b.target)
-
-
 def test_truth_is_not_read_when_not_asked_for(source, statistics, background):
     class NoTruth(SyntheticSource):
         def read(self, names, index):
