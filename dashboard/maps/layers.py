@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from co2net.source import FieldSource
+from dashboard.theme import palette
 
 DIFFERENCE = "diff:"
 """Prefix of a layer that shows a model minus the truth."""
@@ -117,3 +119,18 @@ def gradient(colours: Sequence[str], steps: int = 24) -> list[str]:
     """A few of the colours, enough for a smooth gradient in a style sheet."""
     index: NDArray[np.int64] = np.linspace(0, len(colours) - 1, steps).round().astype(int)
     return [colours[i] for i in index]
+
+
+def colour_bar(label: str, shown: Display, low: float, high: float) -> dict[str, Any]:
+    """What the browser needs to draw a colour bar: label with unit, colours, ticks in percent."""
+    span = high - low
+    digits = 0 if all(v == int(v) for v in ticks(low, high)) else 1
+    if span < 1:
+        digits = 2
+    return {
+        "label": f"{label} ({shown.unit})",
+        "colours": gradient(palette("diverging" if shown.diverging else "sequential")),
+        "ticks": [
+            {"at": 100 * (v - low) / span, "text": number(v, digits)} for v in ticks(low, high)
+        ],
+    }

@@ -13,17 +13,11 @@ import panel_material_ui as pmui
 from co2net.regions import box_region, region, regions
 from dashboard.components import Board
 from dashboard.maps.figures import MapFigures
-from dashboard.maps.layers import (
-    DIFFERENCE,
-    display,
-    gradient,
-    number,
-    ticks,
-)
+from dashboard.maps.layers import DIFFERENCE, colour_bar, display, number
 from dashboard.maps.projection import Raster
 from dashboard.numbers import Numbers
+from dashboard.pages import FURNITURE
 from dashboard.service import Frame
-from dashboard.theme import palette
 
 if TYPE_CHECKING:
     from dashboard.session import Session
@@ -39,6 +33,7 @@ class MapView:
     layout = "single"
     columns = 480
     inspector_open = True
+    furniture = FURNITURE
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -220,7 +215,7 @@ class MapView:
                 low, high = state.co2
             self.figures.set_scale(role, low, high, diverging=shown.diverging)
             kind = "difference" if shown.diverging else "value"
-            scales.setdefault(kind, self._bar(session.quantity(layer), shown, low, high))
+            scales.setdefault(kind, colour_bar(session.quantity(layer), shown, low, high))
             name = session.layer_name(layer)
             hover[role] = (name, shown.unit, shown.digits, difference)
             note = self._note(layer)
@@ -248,21 +243,6 @@ class MapView:
         key = self.session.state.region
         value = found.scores.get(("rmse", layer.removeprefix(DIFFERENCE), key))
         return "" if value is None else f"RMSE {number(value, 2)} ppm"
-
-    def _bar(self, label: str, shown: Any, low: float, high: float) -> dict[str, Any]:
-        colours = palette("diverging" if shown.diverging else "sequential")
-        span = high - low
-        digits = 0 if all(v == int(v) for v in ticks(low, high)) else 1
-        if span < 1:
-            digits = 2
-        return {
-            "label": f"{label} ({shown.unit})",
-            "colours": gradient(colours),
-            "ticks": [
-                {"at": 100 * (v - low) / span, "text": number(v, digits, signed=False)}
-                for v in ticks(low, high)
-            ],
-        }
 
     def judged_now(self, numbers: Numbers) -> None:
         """Show new numbers where the page has a place for them."""
