@@ -15,16 +15,15 @@ Older releases (``press``, ``temp``, ``shum``, ``date``, ``lat``, ``lon``) are r
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from co2net.assets import data_path
-from co2net.datasets import netcdf
+from co2net.datasets import guard, netcdf
 from co2net.datasets.download import Fetched, Policy, Remote, download
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
@@ -505,9 +504,9 @@ def prepare(
     stations
         Sites whose cells give the observations; those of ``data/stations.csv`` by default.
     workers
-        Processes that read files.
+        Processes that read files (`guard`: a damaged file cannot hang the call).
     executor
-        Where to read instead: any `concurrent.futures.Executor` of processes, such as
+        Where to read instead: any `concurrent.futures.Executor`, such as
         ``dask.distributed.Client(...).get_executor()`` for a cluster that sees the files.
     progress
         Called with the share of days done and a text.
@@ -518,20 +517,40 @@ def prepare(
         When two files hold one day, a file cannot be used (without ``skip_bad``), no file can,
         or ``out`` is something else. Days before the bad file are in the store by then.
     """
-    began = time.perf_counter()
     out = Path(out)
     listed, skipped = _list_files(files, skip_bad)
+    read = partial(guard.call, partial(read_day, units=units))
+    with nullcontext(executor) if executor else ThreadPoolExecutor(workers) as pool:
+        return _prepare(
+            out, listed, skipped, (start, end), skip_bad, stations, read, pool, workers, progress
+        )
+
+
+def _prepare(
+    out: Path,
+    listed: Mapping[Day, Path],
+    skipped: list[Skipped],
+    span: tuple[str | None, str | None],
+    skip_bad: bool,
+    stations: StationNetwork | None,
+    read: Callable[[Path], DayFields],
+    pool: Executor,
+    workers: int,
+    progress: Progress | None,
+) -> Prepared:
+    """What `prepare` does once it is clear who reads."""
+    began = time.perf_counter()
+    start, end = span
     first, last = _span(start or str(min(listed)), end or str(max(listed)))
     chosen = {day: path for day, path in sorted(listed.items()) if first <= day <= last}
     if not chosen:
         raise UserError(f"no file holds a day of {first} to {last}")
-    read = partial(read_day, units=units)
 
     fresh: dict[Path, DayFields] = {}
     if out.exists():
         plan, axis = _Plan.of_store(out)
         if plan.altitude is not None and np.isnan(plan.altitude).any():  # nothing is written yet
-            template = _first_readable(chosen, read, skip_bad, skipped)
+            template = _first_readable(chosen, read, pool, skip_bad, skipped)
             fresh[template.path] = template
             plan = replace(plan, altitude=template.fields.get("surface_altitude"))
         if start is None and end is None:
@@ -542,7 +561,7 @@ def prepare(
                 "--start and --end of the whole span when the store is first made"
             )
     else:
-        template = _first_readable(chosen, read, skip_bad, skipped)
+        template = _first_readable(chosen, read, pool, skip_bad, skipped)
         plan = _Plan.of_day(template)
         fresh[template.path] = template
         days = np.arange(first, last + 1)
@@ -561,13 +580,13 @@ def prepare(
     ]
     writer = _Writer(out, first, plan, store.stations.cells(plan.grid))
     written = 0
-    with closing(_read_ahead(todo, read, fresh, workers, executor)) as results:
+    with closing(_read_ahead(todo, read, fresh, workers, pool)) as results:
         for path, result in results:
             try:
                 day = result()
                 plan.check(day)
             except UserError as error:
-                if not skip_bad or isinstance(error.__cause__, BrokenProcessPool):
+                if not skip_bad or isinstance(error.__cause__, _worker_deaths()):
                     writer.flush()
                     raise
                 skipped.append(Skipped(str(path), str(error)))
@@ -630,15 +649,16 @@ def _list_files(
 def _first_readable(
     chosen: Mapping[Day, Path],
     read: Callable[[Path], DayFields],
+    pool: Executor,
     skip_bad: bool,
     skipped: list[Skipped],
 ) -> DayFields:
     """The first file that can be read; it decides what the store holds."""
     for path in chosen.values():
         try:
-            return read(path)
+            return _result(pool.submit(read, path), path)
         except UserError as error:
-            if not skip_bad:
+            if not skip_bad or isinstance(error.__cause__, _worker_deaths()):
                 raise
             skipped.append(Skipped(str(path), str(error)))
     raise UserError(f"none of the {len(chosen)} files can be read; the first: {skipped[0].reason}")
@@ -649,41 +669,47 @@ def _read_ahead(
     read: Callable[[Path], DayFields],
     fresh: Mapping[Path, DayFields],
     workers: int,
-    executor: Executor | None,
+    pool: Executor,
 ) -> Generator[tuple[Path, Callable[[], DayFields]], None, None]:
     """Each path in order, with what gives its fields or raises; a few are read ahead."""
-    if executor is None and (workers == 1 or len(paths) < 2):
-        for path in paths:
-            yield path, partial(fresh.__getitem__ if path in fresh else read, path)
-        return
-    pool = (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-        if executor is None
-        else nullcontext(executor)
-    )
-    with pool as active:
-        queue = iter(paths)
-        waiting: deque[tuple[Path, Future[DayFields]]] = deque(
-            (path, active.submit(read, path)) for path in islice(queue, 2 * workers + 2)
-        )
-        try:
-            while waiting:
-                path, future = waiting.popleft()
-                yield path, partial(_result, future, path)
-                waiting.extend((path, active.submit(read, path)) for path in islice(queue, 1))
-        finally:
-            for _, future in waiting:
+    queue = iter(paths)
+    waiting: deque[tuple[Path, Callable[[], DayFields], Future[DayFields] | None]] = deque()
+
+    def ask(count: int) -> None:
+        for path in islice(queue, count):
+            if path in fresh:
+                waiting.append((path, partial(fresh.__getitem__, path), None))
+            else:
+                future = pool.submit(read, path)
+                waiting.append((path, partial(_result, future, path), future))
+
+    ask(2 * workers + 1)
+    try:
+        while waiting:
+            path, result, _ = waiting.popleft()
+            yield path, result
+            ask(1)
+    finally:
+        for _, _, future in waiting:
+            if future is not None:
                 future.cancel()
 
 
 def _result(future: Future[DayFields], path: Path) -> DayFields:
     try:
         return future.result()
-    except BrokenProcessPool as error:
+    except _worker_deaths() as error:
         raise UserError(
             f"{path}: a reading process died at this file or just after it; "
-            "run again with --workers 1"
+            "run again, here and with --workers 1"
         ) from error
+
+
+def _worker_deaths() -> tuple[type[BaseException], ...]:
+    """What executors raise when a worker dies, be they of this machine or of a Dask cluster."""
+    dask = sys.modules.get("distributed.scheduler")
+    of_dask = () if dask is None else (dask.KilledWorker,)
+    return BrokenExecutor, CancelledError, *of_dask
 
 
 class _Writer:

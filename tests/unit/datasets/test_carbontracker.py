@@ -462,13 +462,15 @@ def test_interrupted_at_any_file_the_store_becomes_the_same(
     broken = tmp_path / "broken.zarr"
     calls = iter(range(1000))
 
-    def interrupted(path, units=None):
+    check = carbontracker._Plan.check
+
+    def interrupted(plan, day):
         if next(calls) == stop:
             raise KeyboardInterrupt
-        return read_day(path, units)
+        check(plan, day)
 
     with monkeypatch.context() as patch:
-        patch.setattr(carbontracker, "read_day", interrupted)
+        patch.setattr(carbontracker._Plan, "check", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare([folder], broken, stations=world.stations)
     done = prepare([folder], broken, stations=world.stations)
