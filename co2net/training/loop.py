@@ -42,6 +42,7 @@ from co2net.resident import ResidentFrames, TensorBatch
 from co2net.source import FieldSource
 from co2net.training.config import TrainConfig
 from co2net.training.losses import row_weights, semi_supervised
+from co2net.training.sample import Sample
 from co2net.training.state import Progressed, load_state, save_state
 from co2net.training.stream import Prefetcher
 from co2net.windows import Batch, Split, Statistics, WindowReader, channel_names, split
@@ -431,6 +432,7 @@ class _Trainer:
     ) -> None:
         found = judge(averaged)
         self._log(step=state.step, seconds=state.seconds, **found)
+        judge.sample(state.step, found["validation_rmse"]).save(self.folder)
         if found["validation_rmse"] < state.best:
             state.best, state.since_best = found["validation_rmse"], 0
             trained = {"steps": state.step, "windows": state.step * self.config.batch
@@ -476,6 +478,11 @@ class _Judge:
             _tensors(reader.read(chosen[n : n + 8]), self.dtype) for n in range(0, count, 8)
         ]
         self.prior = self._rmse([torch.zeros_like(batch.target) for batch in self.batches])
+        self.middle = len(self.batches) // 2
+        shown = chosen[8 * self.middle]
+        self.grid, self.time = source.grid, source.time[shown]
+        self.truth = source.read(["co2"], np.array([shown]))[0, 0]
+        self.error = np.zeros_like(self.truth)
 
     def _rmse(self, outputs: list[Tensor]) -> float:
         """Mean over frames of the root of the area-weighted mean square (umol/mol)."""
@@ -492,7 +499,13 @@ class _Judge:
             for batch in self.batches:
                 co2 = network(batch.inputs.to(self.device), batch.clock.to(self.device)).co2
                 outputs.append(co2.float().cpu())
+        self.error = (outputs[self.middle] - self.batches[self.middle].target)[0].numpy()
         return {"validation_rmse": self._rmse(outputs), "prior_rmse": self.prior}
+
+    def sample(self, step: int, rmse: float) -> Sample:
+        """The field of the window in the middle, as it was last judged."""
+        field = (self.truth + self.scale * self.error).astype(np.float32)
+        return Sample(self.time, step, rmse, self.grid, self.truth, field)
 
 
 def _tensors(batch: Batch, dtype: torch.dtype) -> TensorBatch:
