@@ -69,6 +69,7 @@ class Shell(Part):
     simulated = param.Boolean(False)
     drawer_open = param.Boolean(False)
     inspector_open = param.Boolean(True)
+    furniture = param.List(default=[], doc="Of the page: bar, inspector, drawer.")
     board = Child()
     toolbar = Child()
     drawer = Child()

@@ -96,8 +96,7 @@ def table(numbers: Numbers, t: Translator, theme: str, when: str) -> str:
         best = {key: _best(numbers, metric, key) for key in numbers.regions}
         for model in numbers.models:
             drawn = line(model, theme)
-            full = t.or_else(f"model.{model}", drawn.label)
-            label, full = escape(t.or_else(f"short.{model}", full)), escape(full)
+            label, full = escape(t.model(model, short=True)), escape(t.model(model))
             cells = []
             for key in numbers.regions:
                 value = numbers.scores.get((metric, model, key), float("nan"))

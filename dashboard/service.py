@@ -72,7 +72,7 @@ class Service:
         self._ahead: set[tuple[str, int]] = set()
         self._making: dict[str, None] = {}
         self._lock = threading.Lock()
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[str, list[Callable[[], None]]] = {"months": [], "models": []}
 
     @property
     def source(self) -> FieldSource:
@@ -198,10 +198,21 @@ class Service:
             for name, there in zip(names, filled, strict=True)
         ]
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call back, in some thread, when months change; returns how to stop that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def listen(self, **listeners: Callable[[], None]) -> Callable[[], None]:
+        """Call back, in some thread, when ``months`` or ``models`` change; returns how to stop."""
+        for what, listener in listeners.items():
+            self._listeners[what].append(listener)
+
+        def stop() -> None:
+            for what, listener in listeners.items():
+                self._listeners[what].remove(listener)
+
+        return stop
+
+    def models_changed(self) -> None:
+        """Look again which models there are, and have every session offer them."""
+        self.engine.rescan()
+        self._tell("models")
 
     @property
     def can_make_months(self) -> bool:
@@ -214,7 +225,7 @@ class Service:
             if month in self._making:
                 return
             self._making[month] = None
-        self._tell()
+        self._tell("months")
         self.slow.submit(self._make_month, month, failed)
 
     def _make_month(self, month: str, failed: Callable[[str], None]) -> None:
@@ -230,10 +241,10 @@ class Service:
             log.error("making %s failed: %s", month, done.stderr)
             lines = done.stderr.strip().splitlines()
             failed(lines[-1] if lines else f"exit status {done.returncode}")
-        self._tell()
+        self._tell("months")
 
-    def _tell(self) -> None:
-        for listener in list(self._listeners):
+    def _tell(self, what: str) -> None:
+        for listener in list(self._listeners[what]):
             listener()
 
 

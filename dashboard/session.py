@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from threading import Lock
@@ -24,7 +25,7 @@ from dashboard.numbers import Numbers, judge, table
 from dashboard.pages import View, registry, words
 from dashboard.service import Latest, Service
 from dashboard.state import Fault, ViewState, World, in_order, parse
-from dashboard.theme import line, material_theme
+from dashboard.theme import material_theme
 
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
 
@@ -83,7 +84,10 @@ class Session:
         self.page.param._update_ref("busy", False)
         self.state.param.watch(self._changed, list(ViewState.param.values(False)))
         self._write_address()
-        self._stop_listening = service.listen(lambda: self.deliver(self._months_changed))
+        self._stop_listening = service.listen(
+            months=lambda: self.deliver(self._months_changed),
+            models=lambda: self.deliver(self._models_changed),
+        )
         self._open_page()
         self._tell_faults(faults)
         pn.state.onload(self._browser_is_there)
@@ -227,7 +231,7 @@ class Session:
             return t("map.difference", model=self.layer_name(layer.removeprefix(DIFFERENCE)))
         if layer in VARIABLES:
             return t.or_else(f"variable.{layer}", layer)
-        return t.or_else(f"model.{layer}", line(layer, self.state.theme).label)
+        return t.model(layer)
 
     def quantity(self, layer: str) -> str:
         """What a colour bar measures."""
@@ -369,7 +373,8 @@ class Session:
             if self.bar.frame != self.state.frame:
                 self.bar.frame = self.state.frame
             self.shell.tell(title=f"{self.view.title} · co2net")
-            self.inspector.update(changed)
+            if "inspector" in self.view.furniture:
+                self.inspector.update(changed)
             if not self.bar.playing:
                 self._judge()
                 self._write_address()
@@ -382,14 +387,18 @@ class Session:
         with hold(self._document):
             self._board[:] = [self.view.board]
             self._toolbar[:] = [self.view.toolbar]
+            if "bar" not in self.view.furniture:
+                self.bar.playing = False
             self.shell.param.update(
                 page=key,
+                furniture=sorted(self.view.furniture),
                 inspector_open=self.view.inspector_open or self.state.point is not None,
             )
             self.shell.tell(title=f"{self.view.title} · co2net")
-            self.view.update(set(ViewState.param.values(False)))
-        self.inspector.update(set(ViewState.param.values(False)))
-        self._judge()
+            self.view.update({*ViewState.param.values(False), "models"})
+        if "inspector" in self.view.furniture:
+            self.inspector.update(set(ViewState.param.values(False)))
+            self._judge()
 
     def _write_address(self) -> None:
         address = self.state.address()
@@ -417,6 +426,8 @@ class Session:
 
     def _judge(self) -> None:
         models = self.view.judged()
+        if not models and "inspector" not in self.view.furniture:
+            return
         self._show_busy()
         self._judging.submit(
             partial(
@@ -452,6 +463,14 @@ class Session:
         if state == "available":
             text = self.t("notice.made", month=month)
             self.notify(text, "info", f"show:{month}", self.t("notice.show"))
+
+    def _models_changed(self) -> None:
+        """Offer the models that there are now, in the page and in what its address may hold."""
+        models = in_order(self.service.engine.names())
+        self.world = self.state.world = replace(self.world, models=models)
+        self.view.update({"models"})
+        if "inspector" in self.view.furniture:
+            self._judge()
 
     # -- telling ------------------------------------------------------------------------
 

@@ -15,16 +15,34 @@ from co2net.regions import region
 from co2net.source import FieldSource, nearest_frame
 from dashboard.i18n import LANGUAGES
 from dashboard.maps.layers import DIFFERENCE, VARIABLES
+from dashboard.theme import family_of
 
-# The order in which models are offered; others follow. The first two are Compare's defaults:
-# our best, and the strongest method without a network.
-_ORDER = ("co2net-plus", "interpolation", "co2net", "vit", "climatology")
+# The order in which families of models are offered; others follow. The first two are Compare's
+# defaults: our best, and the strongest method without a network.
+_ORDER = (
+    "co2net-plus",
+    "interpolation",
+    "co2net",
+    "vit",
+    "swinlstm",
+    "cyclegan",
+    "cyclegan-paired",
+    "senseiver",
+    "interpolation-window",
+    "kriging",
+    "climatology",
+)
 
 
 def in_order(models: Sequence[str]) -> tuple[str, ...]:
-    """Names of models, the best known first."""
+    """Names of models, the best known first, and variants after all that are no variant."""
     known = {name: place for place, name in enumerate(_ORDER)}
-    return tuple(sorted(models, key=lambda name: (known.get(name, len(known)), name)))
+
+    def place(name: str) -> tuple[bool, int, str]:
+        family, variant = family_of(name)
+        return variant != "", known.get(family, len(known)), name
+
+    return tuple(sorted(models, key=place))
 
 
 Word = Callable[[str, "World"], str]
@@ -99,7 +117,7 @@ class ViewState(param.Parameterized):
             "b": models[min(1, len(models) - 1)],
         }
         super().__init__(**(defaults | values))
-        self._world = world
+        self.world = world
 
     def keep(self, **words: str) -> None:
         """Keep words of a page in the address; an empty one leaves it."""
@@ -107,7 +125,7 @@ class ViewState(param.Parameterized):
 
     def address(self) -> str:
         """The query string that gives this view back, without the ``?``."""
-        world = self._world
+        world = self.world
         words = {
             "page": self.page,
             "time": np.datetime_as_string(world.source.time[self.frame], unit="m"),

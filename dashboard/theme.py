@@ -140,18 +140,41 @@ _LINES = {
     "swinlstm": Line("SwinLSTM", "#009E73", (8, 3, 2, 3)),
     "cyclegan": Line("CycleGAN", "#CC79A7", (3, 3)),
     "senseiver": Line("Senseiver", "#D55E00", (9, 4, 3, 4, 3, 4)),
+    "cyclegan-paired": Line("CycleGAN (paired)", "#CC79A7", (7, 2, 1, 2, 1, 2)),
     "interpolation": Line("Optimal interpolation", "#56B4E9", (2, 2)),
+    "interpolation-window": Line("Optimal interpolation, window", "#56B4E9", (8, 4)),
+    "kriging": Line("Kriging", "#7A5195", (5, 5)),
     "climatology": Line("Climatology", "#8a8f98", (1, 3)),
 }
+_VARIANTS = ((9, 2, 2, 2), (5, 2, 1, 2, 1, 2), (12, 3, 3, 3), (2, 4))
 _SPARE = ("#B07AA1", "#76B7B2", "#9C755F", "#B8860B")
 
 
 def line(name: str, theme: str) -> Line:
-    """Colour and dash of a model or of the truth; any other name gets one that stays its own."""
+    """Colour and dash of a model or of the truth; any other name gets one that stays its own.
+
+    A variant such as ``vit-absolute`` has the colour of its family and another dash.
+    """
     if name == "truth":
         return Line("truth", TOKENS[theme]["truth"], ())
-    spare = _SPARE[sum(name.encode()) % len(_SPARE)]
-    return _LINES.get(name, Line(name, spare, (4, 2, 1, 2)))
+    if name in _LINES:
+        return _LINES[name]
+    family, variant = family_of(name)
+    if variant:
+        drawn = _LINES[family]
+        dash = _VARIANTS[0 if variant == "absolute" else sum(variant.encode()) % len(_VARIANTS)]
+        return Line(f"{drawn.label} ({variant})", drawn.colour, dash)
+    return Line(name, _SPARE[sum(name.encode()) % len(_SPARE)], (4, 2, 1, 2))
+
+
+def family_of(name: str) -> tuple[str, str]:
+    """Known family of a model and what distinguishes it: ``vit-absolute`` -> ``vit, absolute``."""
+    parts = name.split("-")
+    for count in range(len(parts), 0, -1):
+        family = "-".join(parts[:count])
+        if family in _LINES:
+            return family, "-".join(parts[count:])
+    return name, ""
 
 
 def css_variables() -> str:

@@ -2,6 +2,12 @@
 const ICONS = {
   explore: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Zm0 0c3 3 4 6.500 4 10s-1 7-4 10c-3-3-4-6.500-4-10s1-7 4-10ZM2.500 9h19M2.500 15h19",
   compare: "M3 4h7.500v16H3zM13.500 4H21v16h-7.500zM5.500 15l2-3 1.500 2M16 15l2-3 1.500 2",
+  cases: "M5 21V4c4-2.500 9 2.500 14 0v10c-5 2.500-10-2.500-14 0",
+  oceans: "M2 8c2.500-3 4.500-3 7 0s4.500 3 7 0 4.500-3 6-1M2 13c2.500-3 4.500-3 7 0s4.500 3 7 0 4.500-3 6-1M2 18c2.500-3 4.500-3 7 0s4.500 3 7 0 4.500-3 6-1",
+  stations: "M12 21v-9M12 12a2 2 0 1 0 0-4 2 2 0 0 0 0 4ZM8 21h8M7.500 14.500a6.400 6.400 0 0 1 0-9M16.500 5.500a6.400 6.400 0 0 1 0 9M4.700 17a10 10 0 0 1 0-14M19.300 3a10 10 0 0 1 0 14",
+  benchmarks: "M3 21h18M6 21V11M11 21V4M16 21v-7M20 21V8",
+  training: "M3 3v18h18M6 7c2 8 5 9.500 14 10M14 4l6 3-6 3Z",
+  data: "M12 8c4.400 0 8-1.300 8-3s-3.600-3-8-3-8 1.300-8 3 3.600 3 8 3ZM4 5v14c0 1.700 3.600 3 8 3s8-1.300 8-3V5M4 12c0 1.700 3.600 3 8 3s8-1.300 8-3",
   theme: "M12 3a9 9 0 1 0 9 9c-5 1.500-10-4-9-9Z",
   drawer: "M4 6h10M18 6h2M4 12h2M10 12h10M4 18h8M16 18h4M16 4v4M8 10v4M14 16v4",
   inspector: "M3 19h18M4 16l4-6 4 4 4-9 4 7",
@@ -96,6 +102,9 @@ export function render({model, el: host}) {
     badge.hidden = !model.simulated
     root.classList.toggle("drawer-open", model.drawer_open)
     root.classList.toggle("inspector-open", model.inspector_open)
+    for (const part of ["bar", "inspector", "drawer"]) {
+      root.classList.toggle(`no-${part}`, !model.furniture.includes(part))
+    }
     open_drawer.setAttribute("aria-expanded", model.drawer_open)
     open_inspector.setAttribute("aria-expanded", model.inspector_open)
     drawer.inert = !model.drawer_open
@@ -116,7 +125,7 @@ export function render({model, el: host}) {
       el("button", {class: "toggle", title: say.close, "aria-label": say.close,
         onclick: () => model.send_msg({dismiss: notice.id})}, icon("close")))))
   }
-  model.on(["page", "drawer_open", "inspector_open", "scheme"], draw)
+  model.on(["page", "drawer_open", "inspector_open", "scheme", "furniture"], draw)
 
   // The address: Python writes it, back and forward read it.
   let first = true

@@ -156,6 +156,7 @@ export function render({model}) {
     play.setAttribute("aria-pressed", timer != null)
     label(play, timer != null ? say.pause : say.play)
   }
+  model.on("playing", () => { if (!model.playing && timer != null) { halt() } })
   play.addEventListener("click", () => {
     if (timer != null) { halt(); return }
     due = performance.now()

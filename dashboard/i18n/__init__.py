@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from dashboard.theme import family_of
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 
 
@@ -48,6 +50,14 @@ class Translator:
     def or_else(self, key: str, default: str) -> str:
         """The string of a key, or a default where the program has none (names in the data)."""
         return self._strings.get(key, default)
+
+    def model(self, name: str, *, short: bool = False) -> str:
+        """What a model is called: ``vit-absolute`` is ``ViT (absolute)``."""
+        family, variant = family_of(name)
+        label = self._strings.get(f"model.{family}", family)
+        if short:
+            label = self._strings.get(f"short.{family}", label)
+        return f"{label} ({self.or_else(f'variant.{variant}', variant)})" if variant else label
 
     def section(self, prefix: str) -> dict[str, str]:
         """All strings below a key, for a component that runs in the browser."""

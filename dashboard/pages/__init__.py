@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from dashboard.state import Word
 
 
+FURNITURE = frozenset({"bar", "inspector", "drawer"})
+"""What a page can have around it: the time bar, the inspector, and the drawer of map settings."""
+
+
 class View(Protocol):
     """One page in one session."""
 
     board: Viewable
     toolbar: Viewable
+    furniture: frozenset[str]
+    """Which of `FURNITURE` stands around the page; the board gets the room of the others."""
     inspector_open: bool
     """Whether the inspector is open when the page is first seen."""
 
@@ -32,7 +38,10 @@ class View(Protocol):
         """Title of the browser's window."""
 
     def update(self, changed: set[str]) -> None:
-        """Follow the view's state; ``changed`` names the parameters that are new."""
+        """Follow the view's state; ``changed`` names the parameters that are new.
+
+        ``models`` among them says that the models on offer may be others than before.
+        """
 
     def judged(self) -> tuple[str, ...]:
         """Models whose numbers and series the inspector shows."""
