@@ -187,13 +187,11 @@ class CO2Net(Network):
         self.stem = Stem(layout, embedding)
         self.towers = Towers(self.stem.channels, layout, patch, size, towers, connection)
         d = size.width
-        self.head = nn.Sequential(
-            nn.Linear(d, d), nn.GELU(), nn.Linear(d, d), nn.GELU(),
-            nn.Linear(d, patch[0] * patch[1]),
-        )  # fmt: skip
+        last = nn.Linear(d, patch[0] * patch[1])
+        self.head = nn.Sequential(nn.Linear(d, d), nn.GELU(), nn.Linear(d, d), nn.GELU(), last)
         winds = self.towers.temporal and wind_loss and bool(self.stem.winds)
         self.wind = WindDecoder(d, self.shape, patch) if winds else None
-        initialise(self)
+        initialise(self, last)
         self.towers.start()
 
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:

@@ -179,13 +179,19 @@ class GlobeBlock(nn.Module):
         return x + self.second(F.silu(self.place(self.first(self.norm(x)))))
 
 
-def initialise(module: nn.Module) -> None:
-    """Truncated normal weights of 0.02 for linear layers, zero biases (as in ViT)."""
+def initialise(module: nn.Module, last: nn.Linear | None = None) -> None:
+    """Weights of linear layers as in ViT's own code: uniform after Glorot and Bengio (2010).
+
+    Biases are zero, and so is the layer that gives the output, ``last``: an untrained network
+    returns zero, which is the target's prior.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear):
-            nn.init.trunc_normal_(part.weight, std=0.02)
+            nn.init.xavier_uniform_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+    if last is not None:
+        nn.init.zeros_(last.weight)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -144,7 +144,7 @@ class Senseiver(Network):
         self.answer = CrossBlock(size.width, size.head)
         self.norm = nn.LayerNorm(size.width)
         self.head = nn.Linear(size.width, 1)
-        initialise(self)
+        initialise(self, self.head)
         for table in (self.nobody, self.latents):
             nn.init.trunc_normal_(table, std=0.02)
 

@@ -265,7 +265,7 @@ class SwinLSTM(Network):
         self.up = nn.ModuleList(Cell(*cell, window) for cell in reversed(cells))
         self.head = nn.Linear(size.width, patch[0] * patch[1])
         self.recompute = recompute
-        initialise(self)
+        initialise(self, self.head)
         for part in self.modules():
             if isinstance(part, WindowAttention):
                 nn.init.trunc_normal_(part.bias, std=0.02)

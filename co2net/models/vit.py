@@ -52,7 +52,7 @@ class ViT(Network):
         self.blocks = nn.Sequential(*(Block(size.width, size.head) for _ in range(size.depth)))
         self.norm = nn.LayerNorm(size.width)
         self.head = nn.Linear(size.width, patch[0] * patch[1])
-        initialise(self)
+        initialise(self, self.head)
         nn.init.trunc_normal_(self.place, std=0.02)
 
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:

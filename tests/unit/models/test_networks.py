@@ -19,7 +19,8 @@ from co2net.models.layers import (
     unpatchify,
 )
 from co2net.schema import AUXILIARY
-from co2net.windows import channel_names
+from co2net.windows import TARGETS, channel_names
+from tests.unit.models.helpers import awake
 
 SMALL = LatLonGrid.regular(12, 18)
 TILED = ("co2net", "co2net-plus", "vit")  # networks whose patches must tile the grid
@@ -33,8 +34,14 @@ MILLIONS = {
 }
 
 
-def layout(name: str, grid: LatLonGrid = SMALL, variables=AUXILIARY, frames: int = 8) -> Layout:
-    return Layout(grid, channel_names(tuple(variables), TARGET[name]), frames)
+def layout(
+    name: str,
+    grid: LatLonGrid = SMALL,
+    variables=AUXILIARY,
+    frames: int = 8,
+    target: str | None = None,
+) -> Layout:
+    return Layout(grid, channel_names(tuple(variables), target or TARGET[name]), frames)
 
 
 def window(shape: Layout, batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,9 +52,9 @@ def window(shape: Layout, batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def small(name: str, **options) -> tuple[models.Network, Layout]:
+def small(name: str, target: str | None = None, **options) -> tuple[models.Network, Layout]:
     torch.manual_seed(0)
-    shape = layout(name)
+    shape = layout(name, target=target)
     patch = {"patch": (6, 6)} if name in TILED else {}
     return models.create(name, "XS", shape, **patch, **options).eval(), shape
 
@@ -171,9 +178,13 @@ def test_every_network_gets_the_same_inputs(name: str):
         assert channel in known
 
 
-def test_untrained_plus_returns_its_prior():
-    network, shape = small("co2net-plus")
-    assert not network(*window(shape)).co2.any()
+@pytest.mark.parametrize("name", ["co2net", "co2net-plus", "vit", "swinlstm", "senseiver"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_untrained_network_returns_its_prior(name: str, target: str):
+    network, shape = small(name, target)
+    x = network(*window(shape, 1)).co2
+    assert x.shape == (1, *SMALL.shape)
+    assert not x.any()
 
 
 def test_convolutions_are_cyclic_in_longitude():
@@ -197,6 +208,7 @@ def test_stem_knows_the_sun():
 
 def test_station_and_weather_reach_the_output():
     network, shape = small("co2net")
+    awake(network)
     x, clock = window(shape, 1)
     base = network(x, clock).co2
     for channel in range(len(shape.channels)):

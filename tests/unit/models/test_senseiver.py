@@ -15,6 +15,7 @@ from co2net.models.layers import parameter_count
 from co2net.models.senseiver import Senseiver, SensorAttention, Size, position_features
 from co2net.schema import AUXILIARY
 from co2net.windows import channel_names
+from tests.unit.models.helpers import awake
 
 MILLIONS = {"XS": 5.68, "S": 10.65, "B": 28.71, "L": 224.08}
 CO2NET_B = 28.6
@@ -32,7 +33,7 @@ def layout(shape: tuple[int, int], frames: int = FRAMES, target: str = "absolute
 
 def network(shape: tuple[int, int], **options) -> Senseiver:
     torch.manual_seed(0)
-    return Senseiver(layout(shape), "tiny", **options)
+    return awake(Senseiver(layout(shape), "tiny", **options))
 
 
 def window(made_for: Layout, stations: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:

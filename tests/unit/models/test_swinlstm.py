@@ -15,6 +15,7 @@ from co2net.models.layers import parameter_count
 from co2net.models.swinlstm import Cell, Expand, Merge, Size, SwinBlock, SwinLSTM
 from co2net.schema import AUXILIARY
 from co2net.windows import channel_names
+from tests.unit.models.helpers import awake
 
 MILLIONS = {"XS": 4.94, "S": 11.93, "B": 26.79, "L": 240.51}
 CO2NET_B = 28.6
@@ -31,7 +32,7 @@ def layout(shape: tuple[int, int], frames: int = 2, target: str = "absolute") ->
 
 def network(shape: tuple[int, int], frames: int = 2, **options) -> SwinLSTM:
     torch.manual_seed(0)
-    return SwinLSTM(layout(shape, frames), "tiny", **options)
+    return awake(SwinLSTM(layout(shape, frames), "tiny", **options))
 
 
 def window(net: SwinLSTM, frames: int = 2, batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
