@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ def reconstruct(
     resolution: float | None = None,
     freq: str | None = None,
     progress: Progress | None = None,
+    scheduler: str | None = None,
 ) -> Path:
     """Write the fields of a model, or the truth, over a span of days.
 
@@ -68,6 +70,9 @@ def reconstruct(
         the three-hourly frames do. None: the data set's frames.
     progress
         Told the share done, and the day.
+    scheduler
+        Address of a Dask scheduler: its workers, who must see data set, model and ``out`` under
+        the same paths, compute the days. None: this process does.
 
     Returns
     -------
@@ -78,42 +83,119 @@ def reconstruct(
     ------
     UserError
         When the span, resolution or step is not sound, a frame is missing, the output is
-        something else or was made with other settings, or cannot be written.
+        something else or was made with other settings, or cannot be written; or when the
+        cluster cannot do it.
     """
-    engine = Engine(source, [] if model == TRUTH else [model], memory_mb=128)
-    name = TRUTH if model == TRUTH else engine.names()[0]
-    out = Path(out)
-    frames = _frames(engine, name, start, end, around=freq is not None)
-    times = frames if freq is None else _regular(start, end, freq)
-    grid = engine.grid if resolution is None else _regular_grid(resolution)
-    settings = {
-        "model": name,
-        "model_digest": name if name == TRUTH else engine.model(name).info.digest,
-        "data_digest": source_digest(engine.source),
-        "start": start,
-        "end": end,
-        "grid": grid.digest,
-        "freq": freq,
-    }
-    step = times[1] - times[0] if times.size > 1 else np.timedelta64(86400, "s")
-    frames_per_day = max(1, int(np.timedelta64(86400, "s") / step))
+    span = _Span(model, source, start, end, Path(out), resolution, freq)
     try:
-        root = _open(out, engine, settings, grid, times, frames_per_day)
-        blocks = np.flatnonzero(root["done"][:] == 0)
-        for count, block in enumerate(blocks):
-            span = slice(block * frames_per_day, min((block + 1) * frames_per_day, times.size))
-            fields = _at(engine, name, frames, times[span])
-            if grid != engine.grid:
-                fields = bilinear(fields, engine.grid, grid).astype(np.float32)
-            root["co2"][span] = fields
-            root["done"][block : block + 1] = 1
+        blocks = np.flatnonzero(span.root["done"][:] == 0).tolist()
+        done = span.root["done"].shape[0] - len(blocks)
+        for count, block in enumerate(_written(span, blocks, scheduler), start=done + 1):
             if progress is not None:
-                done = root["done"].shape[0] - blocks.size + count + 1
-                progress(done / root["done"].shape[0], str(times[span][-1])[:10])
+                progress(count / span.root["done"].shape[0], span.day(block))
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write {out}: {reason}; give another --out") from None
-    return out
+    return span.out
+
+
+def _written(span: _Span, blocks: list[int], scheduler: str | None) -> Iterator[int]:
+    """Write blocks, here or on a cluster, and name each when it is on the disk."""
+    if scheduler is None:
+        for block in blocks:
+            span.write(block)
+            yield block
+        return
+    from co2net import cluster
+
+    with cluster.client(scheduler) as client:
+        yield from cluster.each(client, _write_there, blocks, span.order())
+
+
+def _write_there(order: tuple[Any, ...], block: int) -> None:
+    """Write a block in a worker of a cluster."""
+    _known_span(order).write(block)
+
+
+@lru_cache(maxsize=2)
+def _known_span(order: tuple[Any, ...]) -> _Span:
+    """A worker opens data set and model once, whatever the number of days."""
+    model, kind, path, *rest = order
+    return _Span(model, kind(path), *rest, alone=False)
+
+
+class _Span:
+    """A reconstruction that was begun; its blocks can be written in any order, by anyone.
+
+    The arguments are those of `reconstruct`; ``alone`` says that no other process writes now.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Reconstructor,
+        source: FieldSource,
+        start: str,
+        end: str,
+        out: Path,
+        resolution: float | None,
+        freq: str | None,
+        *,
+        alone: bool = True,
+    ) -> None:
+        self.model, self.source, self.out = model, source, out
+        self._rest = (start, end, out, resolution, freq)
+        self.engine = engine = Engine(source, [] if model == TRUTH else [model], memory_mb=128)
+        self.name = TRUTH if model == TRUTH else engine.names()[0]
+        self.frames = _frames(engine, self.name, start, end, around=freq is not None)
+        self.times = self.frames if freq is None else _regular(start, end, freq)
+        self.grid = engine.grid if resolution is None else _regular_grid(resolution)
+        settings = {
+            "model": self.name,
+            "model_digest": TRUTH if model == TRUTH else engine.model(self.name).info.digest,
+            "data_digest": source_digest(source),
+            "start": start,
+            "end": end,
+            "grid": self.grid.digest,
+            "freq": freq,
+        }
+        step = self.times[1] - self.times[0] if self.times.size > 1 else np.timedelta64(86400, "s")
+        self.block = max(1, int(np.timedelta64(86400, "s") / step))
+        try:
+            self.root = _open(out, engine, settings, self.grid, self.times, self.block, alone)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"cannot write {out}: {reason}; give another --out") from None
+
+    def order(self) -> tuple[Any, ...]:
+        """What another process needs to open the same.
+
+        Raises
+        ------
+        UserError
+            When data set or model do not lie on a disk.
+        """
+        path = getattr(self.source, "path", None)
+        if path is None or not isinstance(self.model, str | Path):
+            raise UserError("a cluster reads data set and model from a disk; give their paths")
+        model = str(self.model)
+        if Path(model).exists():
+            model = str(Path(model).absolute())
+        start, end, out, *rest = self._rest
+        where = str(Path(path).absolute())
+        return model, type(self.source), where, start, end, out.absolute(), *rest
+
+    def day(self, block: int) -> str:
+        """The day of a block."""
+        return str(self.times[min((block + 1) * self.block, self.times.size) - 1])[:10]
+
+    def write(self, block: int) -> None:
+        """Compute the fields of a block, and note that they are there."""
+        span = slice(block * self.block, min((block + 1) * self.block, self.times.size))
+        fields = _at(self.engine, self.name, self.frames, self.times[span])
+        if self.grid != self.engine.grid:
+            fields = bilinear(fields, self.engine.grid, self.grid).astype(np.float32)
+        self.root["co2"][span] = fields
+        self.root["done"][block : block + 1] = 1
 
 
 def _frames(
@@ -182,6 +264,7 @@ def _open(
     grid: LatLonGrid,
     times: NDArray[np.datetime64],
     block: int,
+    alone: bool,
 ) -> Any:
     """Open an output that was begun with the same settings, or make one in one stroke."""
     import zarr
@@ -189,7 +272,7 @@ def _open(
 
     if not out.exists():
         _create(out, engine, settings, grid, times, block)
-    for rest in out.rglob("*.partial"):  # chunks that a killed run had begun
+    for rest in out.rglob("*.partial") if alone else ():  # chunks that a killed run had begun
         rest.unlink(missing_ok=True)
     try:
         root = zarr.open_group(str(out), mode="r+")

@@ -3,17 +3,30 @@
 See ``docs/jobs.md`` for what lies in the folder.
 """
 
-from co2net.jobs.folder import Job, State, job, jobs, runs_root, submit
-from co2net.jobs.spec import KINDS, Evaluate, Reconstruct, Spec, Train, open_data
+from co2net.jobs.folder import Job, Look, State, finished_runs, job, jobs, runs_root, submit
+from co2net.jobs.spec import (
+    KINDS,
+    Evaluate,
+    Prepare,
+    Reconstruct,
+    Simulate,
+    Spec,
+    Train,
+    open_data,
+)
 
 __all__ = [
     "KINDS",
     "Evaluate",
     "Job",
+    "Look",
+    "Prepare",
     "Reconstruct",
+    "Simulate",
     "Spec",
     "State",
     "Train",
+    "finished_runs",
     "job",
     "jobs",
     "open_data",

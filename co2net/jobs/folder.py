@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,6 +29,8 @@ from uuid import uuid4
 import co2net
 from co2net.assets import atomic_path, data_path
 from co2net.errors import UserError
+from co2net.grid import LatLonGrid
+from co2net.jobs import slurm
 from co2net.jobs.process import Process
 from co2net.jobs.spec import Spec
 
@@ -90,7 +93,8 @@ def submit(spec: Spec, root: str | Path | None = None) -> Job:
     folder = root / f"{number:04d}-{spec.kind}-{uuid4().hex[:4]}"
     places = set(spec.outputs(folder).values())
     for one in known:
-        if places & set(one.outputs().values()) and one.state().active:
+        look = one.look()
+        if places & set(look.outputs.values()) and look.state.active:
             raise UserError(f"job {one.id} writes to {places.pop()} already; name another folder")
     created = {"format": 1, "created": now(), **spec.to_dict()}
     try:
@@ -99,7 +103,11 @@ def submit(spec: Spec, root: str | Path | None = None) -> Job:
             write_json(draft / SPEC, created)
             write_json(draft / PROCESS, {**asdict(Process.of(os.getpid())), "role": "launcher"})
         job = Job(folder)
-        job._start(spec)
+        try:
+            job._start(spec)
+        except UserError:  # a launcher that does not take it
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     except OSError as error:
         raise UserError(
             f"cannot write jobs to {root} ({error.strerror}); name another folder by CO2NET_RUNS"
@@ -167,6 +175,10 @@ class Job:
 
     # -- what it is ----------------------------------------------------------------------
 
+    def look(self) -> Look:
+        """All that its folder tells at this moment, each file read once at most."""
+        return Look(self.folder)
+
     def spec(self) -> Spec:
         """What it does.
 
@@ -175,94 +187,33 @@ class Job:
         UserError
             When the file is damaged.
         """
-        try:
-            values = json.loads((self.folder / SPEC).read_text(encoding="utf-8"))
-            if not isinstance(values, dict):
-                raise UserError("it is no object")
-            return Spec.from_dict(
-                {k: v for k, v in values.items() if k not in ("format", "created")}
-            )
-        except (OSError, ValueError, UserError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(
-                f"{SPEC} of job {self.id} is damaged ({reason}); remove the job"
-            ) from None
+        found = self.look().spec
+        if isinstance(found, UserError):
+            raise found
+        return found
 
     def state(self) -> State:
         """What it does now, or how it ended."""
-        ended = self._ended()
-        if ended is None and self._alive():
-            return State.RUNNING if (self.folder / STARTED).exists() else State.QUEUED
-        ended = ended or self._ended()  # it may have ended between the two looks
-        if ended is not None:
-            known = ended.get("state") in list(State)
-            return State(ended["state"]) if known else State.FAILED
-        if (self.folder / CANCEL).exists():
-            return State.CANCELLED
-        try:
-            self.spec()
-        except UserError:
-            return State.FAILED
-        return State.INTERRUPTED
+        return self.look().state
 
     def history(self) -> list[dict[str, Any]]:
         """The latest lines of progress: ``time``, ``seconds``, ``share``, ``text``.
 
         ``seconds`` count from the start of the sitting, whatever the clock does.
         """
-        return [
-            one
-            for one in _json_lines(_tail(self.folder / PROGRESS))
-            if isinstance(one.get("share"), int | float) and isinstance(one.get("seconds"), float)
-        ]
+        return self.look().history
 
     def progress(self) -> float:
         """Share done, 0..1."""
-        if self.state() == State.SUCCEEDED:
-            return 1.0
-        lines = self.history()
-        return min(max(float(lines[-1]["share"]), 0.0), 1.0) if lines else 0.0
+        return self.look().progress
 
     def eta(self) -> float | None:
         """Seconds that it still needs at its recent speed; None where that is not known."""
-        lines = self.history()
-        if self.state() != State.RUNNING or not lines:
-            return None
-        sitting = [lines[-1]]
-        for line in reversed(lines[:-1]):
-            if line["seconds"] > sitting[-1]["seconds"]:
-                break
-            sitting.append(line)
-        last, first = sitting[0], sitting[-1]
-        first = next(line for line in sitting if line["share"] <= first["share"])
-        gained = last["share"] - first["share"]
-        if gained <= 0:
-            return None
-        pace = (last["seconds"] - first["seconds"]) / gained
-        return round(pace * max(0.0, 1.0 - last["share"]), 1)
+        return self.look().eta
 
     def message(self) -> str:
         """One line for people."""
-        state = self.state()
-        if state == State.QUEUED:
-            return "waits for its turn"
-        if state == State.RUNNING:
-            lines = self.history()
-            return str(lines[-1].get("text", "")) if lines else "starts"
-        ended = self._ended()
-        if ended is not None:
-            return str(ended.get("message", ""))
-        if state == State.CANCELLED:
-            return "ended by force; resume it to go on from the last checkpoint"
-        if state == State.FAILED:
-            try:
-                self.spec()
-            except UserError as error:
-                return str(error)
-        return (
-            "its process is gone without a word: killed, out of memory, or the machine stopped; "
-            "resume it to go on from the last checkpoint"
-        )
+        return self.look().message
 
     def metrics(self) -> list[dict[str, Any]]:
         """Lines that a training has logged: losses and validation by step; empty for others."""
@@ -270,20 +221,17 @@ class Job:
         if run is None:
             return []
         try:
-            return _json_lines((Path(run) / "metrics.jsonl").read_bytes())
+            return json_lines((Path(run) / "metrics.jsonl").read_bytes())
         except OSError:
             return []
 
     def outputs(self) -> dict[str, str]:
         """Where its results lie or will lie."""
-        try:
-            return self.spec().outputs(self.folder)
-        except UserError:
-            return {}
+        return self.look().outputs
 
     def result(self) -> dict[str, Any] | None:
         """What it came to, with what made it; None before."""
-        return _read_json(self.folder / RESULT)
+        return read_json(self.folder / RESULT)
 
     def log_tail(self, n: int = 50) -> list[str]:
         """Last lines that it printed."""
@@ -307,28 +255,7 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: all that a list or a page shows."""
-        state = self.state()
-        try:
-            spec: dict[str, Any] = self.spec().to_dict()
-        except UserError:
-            spec = {}
-        written = _read_json(self.folder / SPEC) or {}
-        ended = self._ended() or {}
-        return {
-            "id": self.id,
-            "kind": spec.get("kind", "unknown"),
-            "name": spec.get("name", ""),
-            "state": str(state),
-            "progress": self.progress(),
-            "message": self.message(),
-            "created": written.get("created"),
-            "started": (_read_json(self.folder / STARTED) or {}).get("time"),
-            "ended": ended.get("time"),
-            "eta": self.eta(),
-            "exit_status": ended.get("status"),
-            "outputs": self.outputs(),
-            "spec": spec,
-        }
+        return self.look().to_dict()
 
     # -- what can be done with it --------------------------------------------------------
 
@@ -350,29 +277,36 @@ class Job:
         Raises
         ------
         UserError
-            When it runs on another machine, belongs to another user, or cannot be killed.
+            When it belongs to another user or cannot be killed, such as on another machine.
         """
         asked: set[signal.Signals] = set()
         deadline = time.monotonic() + grace
-        while (state := self.state()).active:
-            process, role = self._process()
-            if process is not None and not process.here:
-                raise UserError(f"job {self.id} runs on another machine; cancel it there")
+        while (look := self.look()).state.active:
+            process, role = look.process
+            late = time.monotonic() >= deadline
+            wanted = signal.SIGKILL if late else signal.SIGTERM
             try:
-                (self.folder / CANCEL).touch()
-                wanted = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+                (self.folder / CANCEL).touch()  # a worker on another machine looks for it
+                if wanted not in asked and (look.spec_is("slurm") and (late or role != "worker")):
+                    slurm.cancel(self.folder)
+                    asked.add(wanted)
                 # the launcher is the server or the command line, which stay
-                if role == "worker" and process and process.alive and wanted not in asked:
-                    os.killpg(process.pid, wanted)
+                if role == "worker" and process and process.here and wanted not in asked:
+                    process.send(wanted)
                     asked.add(wanted)
             except ProcessLookupError:
                 pass  # it has just ended
             except OSError as error:
                 raise UserError(f"cannot cancel job {self.id}: {error.strerror}") from None
             if time.monotonic() > deadline + 30:
-                raise UserError(f"job {self.id} cannot be killed (its process hangs in a device)")
+                here = process is None or process.here
+                raise UserError(
+                    f"job {self.id} cannot be killed (its process hangs in a device)"
+                    if here
+                    else f"job {self.id} runs on another machine and does not end; kill it there"
+                )
             time.sleep(0.05)
-        return state
+        return look.state
 
     def resume(self) -> None:
         """Start it again, to go on where it stopped.
@@ -387,6 +321,11 @@ class Job:
             raise UserError(f"job {self.id} is {state}; only one that stopped can be resumed")
         try:
             self._start(self.spec())
+        except UserError as error:
+            ended = {"state": str(State.FAILED), "status": 2, "message": str(error)}
+            if not self.look().process[1] == "worker":
+                write_json(self.folder / EXIT, {**ended, "time": now()})
+            raise
         except OSError as error:
             raise UserError(f"cannot start job {self.id}: {error.strerror}") from None
 
@@ -414,10 +353,14 @@ class Job:
         """Start the worker, which inherits the lock that says that the job has one."""
         lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            self._claim(lock)
+            claim(self.folder, lock)
             self.answer(Process.of(os.getpid()), "launcher")
-            for name in (EXIT, STARTED, CANCEL, RESULT):
+            for name in (EXIT, STARTED, CANCEL, RESULT, slurm.FILE):
                 (self.folder / name).unlink(missing_ok=True)
+            if spec.launcher == "slurm":
+                fcntl.flock(lock, fcntl.LOCK_UN)  # the worker takes it where it starts
+                slurm.start(self.folder, spec)
+                return
             with (self.folder / LOG).open("ab") as log:
                 worker = subprocess.Popen(
                     [sys.executable, "-P", "-m", "co2net.jobs", str(self.folder), str(lock)],
@@ -425,7 +368,7 @@ class Job:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     cwd=self.folder,
-                    env=_environment(spec),
+                    env={**os.environ, **environment(spec.threads or 1)},
                     pass_fds=(lock,),
                     start_new_session=True,
                 )
@@ -435,48 +378,223 @@ class Job:
         finally:
             os.close(lock)
 
-    def _claim(self, lock: int) -> None:
-        for _ in range(50):  # a worker that has just ended, another's look
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                time.sleep(0.1)
-            except OSError as error:
-                if error.errno in (errno.ENOLCK, errno.ENOTSUP):
-                    raise UserError(
-                        f"{self.folder} lies on a file system without locks; "
-                        "name another folder by CO2NET_RUNS"
-                    ) from None
-                raise
-        raise UserError(f"job {self.id} has been started already")
-
     def answer(self, process: Process, role: str) -> None:
         """Note the process that answers for the job: its launcher first, then its worker."""
         write_json(self.folder / PROCESS, {**asdict(process), "role": role})
 
-    def _process(self) -> tuple[Process | None, str]:
-        noted = _read_json(self.folder / PROCESS) or {}
+
+class Look:
+    """What a job's folder tells at one moment; every file is read once, when it is needed.
+
+    Parameters
+    ----------
+    folder
+        The job's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def _written(self) -> dict[str, Any] | OSError | ValueError:
+        try:
+            found = json.loads((self.folder / SPEC).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            return error
+        return found if isinstance(found, dict) else ValueError("it is no object")
+
+    @cached_property
+    def spec(self) -> Spec | UserError:
+        """What the job does, or why that cannot be known."""
+        reason: Exception
+        if isinstance(self._written, dict):
+            values = {k: v for k, v in self._written.items() if k not in ("format", "created")}
+            try:
+                return Spec.from_dict(values)
+            except UserError as error:
+                reason = error
+        else:
+            reason = self._written
+        why = getattr(reason, "strerror", None) or reason
+        return UserError(f"{SPEC} of job {self.folder.name} is damaged ({why}); remove the job")
+
+    def spec_is(self, launcher: str) -> bool:
+        """Whether the job has this launcher."""
+        return isinstance(self.spec, Spec) and self.spec.launcher == launcher
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """See `Job.outputs`."""
+        return {} if isinstance(self.spec, UserError) else self.spec.outputs(self.folder)
+
+    @cached_property
+    def process(self) -> tuple[Process | None, str]:
+        """The process that answers for the job, and what it is: ``launcher`` or ``worker``."""
+        noted = read_json(self.folder / PROCESS) or {}
         try:
             process = Process(int(noted["pid"]), str(noted["start"]), str(noted["machine"]))
         except (KeyError, TypeError, ValueError):
             return None, ""
         return process, str(noted.get("role"))
 
+    @cached_property
     def _alive(self) -> bool:
-        process, _ = self._process()
+        process, role = self.process
         if process is None:
             return False
+        if process.here and process.alive:
+            return True
+        if role == "launcher":
+            return self.spec_is("slurm") and slurm.waits(self.folder)
         if process.here:
-            return process.alive
+            return False
         try:
             beat = (self.folder / HEARTBEAT).stat().st_mtime
         except OSError:
             return False
         return abs(time.time() - beat) < _SILENT_SECONDS
 
-    def _ended(self) -> dict[str, Any] | None:
-        return _read_json(self.folder / EXIT)
+    @cached_property
+    def _started(self) -> dict[str, Any] | None:
+        return read_json(self.folder / STARTED)
+
+    @cached_property
+    def ended(self) -> dict[str, Any] | None:
+        """Its exit status; None while there is none."""
+        found = read_json(self.folder / EXIT)
+        if found is None and not self._alive:
+            found = read_json(self.folder / EXIT)  # it may have ended between the two looks
+        return found
+
+    @cached_property
+    def state(self) -> State:
+        """See `Job.state`."""
+        if self.ended is not None:
+            known = self.ended.get("state") in list(State)
+            return State(self.ended["state"]) if known else State.FAILED
+        if self._alive:
+            return State.QUEUED if self._started is None else State.RUNNING
+        if (self.folder / CANCEL).exists():
+            return State.CANCELLED
+        return State.FAILED if isinstance(self.spec, UserError) else State.INTERRUPTED
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """See `Job.history`."""
+        return [
+            one
+            for one in json_lines(_tail(self.folder / PROGRESS))
+            if isinstance(one.get("share"), int | float) and isinstance(one.get("seconds"), float)
+        ]
+
+    @cached_property
+    def progress(self) -> float:
+        """See `Job.progress`."""
+        if self.state == State.SUCCEEDED:
+            return 1.0
+        return min(max(float(self.history[-1]["share"]), 0.0), 1.0) if self.history else 0.0
+
+    @cached_property
+    def eta(self) -> float | None:
+        """See `Job.eta`."""
+        if self.state != State.RUNNING or not self.history:
+            return None
+        sitting = [self.history[-1]]
+        for line in reversed(self.history[:-1]):
+            if line["seconds"] > sitting[-1]["seconds"]:
+                break
+            sitting.append(line)
+        last, first = sitting[0], sitting[-1]
+        first = next(line for line in sitting if line["share"] <= first["share"])
+        gained = last["share"] - first["share"]
+        if gained <= 0:
+            return None
+        pace = (last["seconds"] - first["seconds"]) / gained
+        return float(round(pace * max(0.0, 1.0 - last["share"]), 1))
+
+    @cached_property
+    def message(self) -> str:
+        """See `Job.message`."""
+        if self.state == State.QUEUED:
+            return "waits for its turn"
+        if self.state == State.RUNNING:
+            return str(self.history[-1].get("text", "")) if self.history else "starts"
+        if self.ended is not None:
+            return str(self.ended.get("message", ""))
+        if self.state == State.CANCELLED:
+            return "ended by force; resume it to go on from the last checkpoint"
+        if isinstance(self.spec, UserError):
+            return str(self.spec)
+        return (
+            "its process is gone without a word: killed, out of memory, or the machine stopped; "
+            "resume it to go on from the last checkpoint"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Job.to_dict`."""
+        spec = {} if isinstance(self.spec, UserError) else self.spec.to_dict()
+        ended = self.ended or {}
+        return {
+            "id": self.folder.name,
+            "kind": spec.get("kind", "unknown"),
+            "name": spec.get("name", ""),
+            "state": str(self.state),
+            "progress": self.progress,
+            "message": self.message,
+            "created": self._written.get("created") if isinstance(self._written, dict) else None,
+            "started": (self._started or {}).get("time"),
+            "ended": ended.get("time"),
+            "eta": self.eta,
+            "exit_status": ended.get("status"),
+            "outputs": self.outputs,
+            "spec": spec,
+        }
+
+
+def finished_runs(grid: LatLonGrid | None = None, root: str | Path | None = None) -> list[Path]:
+    """Runs of trainings that have succeeded, which can be used as models; oldest first.
+
+    Parameters
+    ----------
+    grid
+        Only those of this grid.
+    root
+        As for `jobs`. A folder that cannot be read has none.
+    """
+    try:
+        known = jobs(root)
+    except UserError:
+        return []
+    found = []
+    for one in known:
+        if one.id.split("-")[1] != "train" or not (one.folder / EXIT).exists():
+            continue
+        look = one.look()
+        run = Path(look.outputs.get("run", ""))
+        if look.state != State.SUCCEEDED or not (run / "model.safetensors").is_file():
+            continue
+        layout = (read_json(run / "config.json") or {}).get("layout", {})
+        if grid is None or layout.get("grid") == grid.to_dict():
+            found.append(run)
+    return found
+
+
+def claim(folder: Path, lock: int) -> None:
+    """Lock a job for its worker, or raise a `UserError` where it has one."""
+    for _ in range(50):  # a worker that has just ended, another's look
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOTSUP):
+                raise UserError(
+                    f"{folder} lies on a file system without locks; "
+                    "name another folder by CO2NET_RUNS"
+                ) from None
+            raise
+    raise UserError(f"job {folder.name} has been started already")
 
 
 def now() -> str:
@@ -494,19 +612,18 @@ def _order(name: str) -> tuple[int, str]:
     return int(name.partition("-")[0]), name
 
 
-def _environment(spec: Spec) -> dict[str, str]:
-    """This process's, with the package to be found and the threads limited."""
+def environment(threads: int) -> dict[str, str]:
+    """What a worker needs beside this process's environment: the package, and limited threads."""
     package = str(Path(co2net.__file__).parents[1])
     found = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(found), "PYTHONUNBUFFERED": "1"}
-    for name in ("OMP", "MKL", "OPENBLAS", "NUMBA", "NUMEXPR", "VECLIB"):
-        environment[f"{name}_{'MAXIMUM' if name == 'VECLIB' else 'NUM'}_THREADS"] = str(
-            spec.threads or 1
-        )
-    return environment
+    limits = {
+        f"{name}_{'MAXIMUM' if name == 'VECLIB' else 'NUM'}_THREADS": str(threads)
+        for name in ("OMP", "MKL", "OPENBLAS", "NUMBA", "NUMEXPR", "VECLIB")
+    }
+    return {**limits, "PYTHONPATH": os.pathsep.join(found), "PYTHONUNBUFFERED": "1"}
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """An object; an empty one where the file is damaged, None where it is absent."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -529,7 +646,7 @@ def _tail(path: Path) -> bytes:
     return text.partition(b"\n")[2] if size > _TAIL_BYTES else text
 
 
-def _json_lines(text: bytes) -> list[dict[str, Any]]:
+def json_lines(text: bytes) -> list[dict[str, Any]]:
     """Objects of a JSONL file; lines that are cut short or damaged are left out."""
     found = []
     for line in text.splitlines():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -44,6 +45,21 @@ class Process:
     def alive(self) -> bool:
         """Whether it is there and is no zombie, and no other process has got its number."""
         return _start(self.pid) == self.start
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it, and to its process group where it leads one.
+
+        Raises
+        ------
+        ProcessLookupError
+            When it is gone.
+        """
+        if not self.alive:
+            raise ProcessLookupError
+        if os.getpgid(self.pid) == self.pid:
+            os.killpg(self.pid, number)
+        else:
+            os.kill(self.pid, number)
 
 
 @cache

@@ -7,7 +7,10 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from pkgutil import iter_modules
 from types import UnionType
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
@@ -18,6 +21,7 @@ from co2net.assets import atomic_path, data_path
 from co2net.errors import UserError
 from co2net.schema import StoreSource
 from co2net.source import FieldSource, Index
+from co2net.windows import Split, split
 
 Progress = Callable[[float, str], None]
 
@@ -41,18 +45,28 @@ class Spec:
     threads : int or None
         Processor threads. None: ``OMP_NUM_THREADS``, else one for each processor. Fixed when the
         job is submitted, for a resumed training is the same, bit by bit, only with as many.
+    launcher : {'local', 'slurm', 'torchrun'}
+        Who starts the process: the one who submits, or Slurm. With ``torchrun``, for trainings,
+        it starts several more.
+    slurm : dict
+        What Slurm is asked for, in submitit's words: ``slurm_partition``, ``timeout_min``,
+        ``gpus_per_node``, ``mem_gb``, ...; ``cluster`` is 'slurm', or submitit's 'local' or
+        'debug' to try it out.
     """
 
     kind: ClassVar[str] = ""
+    launchers: ClassVar[tuple[str, ...]] = ("local", "slurm")
     name: str = ""
     data: str | None = None
     nice: int = 10
     threads: int | None = None
+    launcher: str = "local"
+    slurm: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def queue(self) -> str | None:
-        """Device that the job needs for itself; None when it waits for nobody."""
-        return None
+    def queue(self) -> tuple[str, ...]:
+        """Devices that the job needs for itself; none when it waits for nobody."""
+        return ()
 
     def settled(self) -> Self:
         """The same with everything decided that the place and time of submission decide.
@@ -67,14 +81,20 @@ class Spec:
         threads = _threads() if self.threads is None else self.threads
         if not 1 <= threads <= 1024:
             raise UserError(f"threads {threads}: choose 1 to 1024")
+        if self.launcher not in self.launchers:
+            raise UserError(
+                f"launcher '{self.launcher[:40]}': a {self.kind} job takes "
+                f"{', '.join(self.launchers)}"
+            )
         data = Path(self.data) if self.data else self._default_data()
-        if not data.exists():
+        if data is not None and not data.exists():
             raise UserError(f"no data set at {data}; `co2net data list` shows what there is")
         name = " ".join((self.name or self._default_name()).split())
         name = "".join(c for c in name if c.isprintable())[:120]
-        return replace(self, name=name, threads=threads, data=str(data.absolute()))
+        where = None if data is None else str(data.absolute())
+        return replace(self, name=name, threads=threads, data=where)
 
-    def _default_data(self) -> Path:
+    def _default_data(self) -> Path | None:
         return data_path("demo", "world.zarr")
 
     def _default_name(self) -> str:
@@ -130,7 +150,9 @@ class Spec:
             return made(**values)
         except TypeError:
             missing = [
-                f.name for f in fields(made) if f.name not in values and f.default is MISSING
+                f.name
+                for f in fields(made)
+                if f.name not in values and f.default is f.default_factory is MISSING
             ]
             raise UserError(f"a {kind} job needs {', '.join(missing)}") from None
 
@@ -148,35 +170,49 @@ class Train(Spec):
     resume : bool
         Go on with ``run``, which was begun otherwise.
     device : str or None
-        ``cpu``, ``cuda:0``, ... None takes a GPU if there is one.
+        ``cpu``, ``cuda:0``, ... None takes a GPU if there is one. ``cuda``: each of several
+        processes has its own.
+    years : dict or None
+        Ranges of years, last ones included, under ``train`` and ``validation``, in place of those
+        of the split; its test years stay unseen.
+    processes, nodes : int
+        How many train together: processes on each node. One needs no launcher.
     """
 
     kind: ClassVar[str] = "train"
+    launchers: ClassVar[tuple[str, ...]] = ("local", "torchrun", "slurm")
     config: dict[str, Any] = field(default_factory=dict)
     run: str | None = None
     resume: bool = False
     device: str | None = None
+    years: dict[str, list[list[int]]] | None = None
+    processes: int = 1
+    nodes: int = 1
 
     @property
-    def queue(self) -> str | None:
-        """See `Spec.queue`."""
-        return self.device
+    def queue(self) -> tuple[str, ...]:
+        """See `Spec.queue`; Slurm has a queue of its own."""
+        if self.launcher == "slurm":
+            return ()
+        if self.device == "cuda":
+            return tuple(f"cuda:{n}" for n in range(self.processes))
+        return (self.device or "cpu",)
 
     def settled(self) -> Self:
         """See `Spec.settled`."""
-        import torch
-
         from co2net import models
         from co2net.training import TrainConfig
 
         run = Path(self.run).absolute() if self.run else None
         begun = run is not None and (run / "config.json").exists()
-        settings = self.config
+        settings, years = self.config, self.years
         if self.resume:
             if run is None or not begun:
                 raise UserError("to resume, name the folder of a run that was begun")
             try:
-                settings = json.loads((run / "config.json").read_text(encoding="utf-8"))["train"]
+                saved = json.loads((run / "config.json").read_text(encoding="utf-8"))
+                settings = saved["train"]
+                years = {part: saved["years"][part] for part in ("train", "validation")}
             except (ValueError, KeyError) as error:
                 raise UserError(f"{run / 'config.json'} is damaged: {error}") from None
         elif begun:
@@ -187,14 +223,75 @@ class Train(Spec):
             raise UserError(
                 f"preset '{config.preset}' is unknown; choose from {', '.join(models.PRESETS)}"
             )
-        cards = torch.cuda.device_count()
-        device = self.device or ("cuda:0" if cards else "cpu")
-        if device not in ["cpu", *(f"cuda:{n}" for n in range(cards))]:
-            raise UserError(f"device '{device[:40]}': this machine has cpu and {cards} GPUs")
         plain = json.loads(json.dumps(config.to_dict()))  # as it will be read again
         run_name = None if run is None else str(run)
-        settled = replace(self, config=plain, run=run_name, device=device)
+        settled = replace(self, config=plain, run=run_name, device=self._device(), years=years)
+        settled.split()
         return super(Train, settled).settled()
+
+    def _device(self) -> str | None:
+        """The device, where this machine is the one to know it."""
+        import torch
+
+        if not (1 <= self.processes <= 1024 and 1 <= self.nodes <= 1024):
+            raise UserError(f"processes {self.processes}, nodes {self.nodes}: choose 1 to 1024")
+        if self.launcher == "slurm":
+            if self.device not in (None, "cpu", "cuda"):
+                raise UserError(f"device '{self.device[:40]}': under Slurm choose cpu or cuda")
+            return self.device
+        if self.nodes > 1:
+            raise UserError("several nodes need the launcher slurm, or torchrun on each of them")
+        if self.launcher == "local" and self.processes > 1:
+            raise UserError("several processes need the launcher torchrun or slurm")
+        cards = torch.cuda.device_count()
+        device = self.device or ("cuda:0" if cards else "cpu")
+        known = ["cpu", *(f"cuda:{n}" for n in range(cards))]
+        if self.processes > 1:
+            device = "cuda" if device.startswith("cuda") else device
+            known = ["cpu", *(["cuda"] if cards >= self.processes else [])]
+        if device not in known:
+            raise UserError(
+                f"device '{device[:40]}' for {self.processes} processes: this machine has cpu and "
+                f"{cards} GPUs"
+            )
+        return device
+
+    def split(self) -> Split:
+        """Years that train and validate; the test years are those of the split.
+
+        Raises
+        ------
+        UserError
+            When a year lies in two parts, or the years are no ranges.
+        """
+        usual = split(str(self.config.get("split", "carbontracker")))
+        if self.years is None:
+            return usual
+        parts = {}
+        for part in ("train", "validation"):
+            ranges = self.years.get(part)
+            sound = isinstance(ranges, list) and all(
+                isinstance(one, list)
+                and [type(year) for year in one] == [int, int]
+                and 1 <= one[0] <= one[1] <= 9999
+                for one in ranges
+            )
+            if not sound or not ranges:
+                raise UserError(f"years of {part}: give ranges such as [[2002, 2018]]")
+            parts[part] = tuple((one[0], one[1]) for one in ranges)
+        if {part: parts[part] for part in parts} == {
+            "train": usual.train,
+            "validation": usual.validation,
+        }:
+            return usual
+        tests = set(usual.years("test"))
+        taken = sorted(tests & {y for r in parts.values() for a, b in r for y in range(a, b + 1)})
+        if taken:
+            raise UserError(
+                f"{', '.join(map(str, taken))} are test years of the split {usual.name}; "
+                "they stay unseen, choose others"
+            )
+        return Split("own", **parts, test=usual.test)
 
     def _default_data(self) -> Path:
         archive = data_path("archive")
@@ -217,6 +314,14 @@ class Train(Spec):
 
     def work(self, folder: Path, progress: Progress) -> dict[str, Any]:
         """See `Spec.work`."""
+        if self.launcher == "torchrun":
+            from co2net.jobs.torchrun import torchrun
+
+            return torchrun(folder, self.processes, self.threads or 1)
+        return self.train(folder, progress)
+
+    def train(self, folder: Path, progress: Progress) -> dict[str, Any]:
+        """Train in this process, alone or as one of several."""
         source = open_data(self.data)
 
         from co2net import training
@@ -224,14 +329,18 @@ class Train(Spec):
         from co2net.training.state import STATE_FILE
 
         run, cache = Path(self.outputs(folder)["run"]), data_path("cache", "frames")
+        device = None if self.device == "cuda" else self.device
         if (run / STATE_FILE).is_file():
-            done = training.resume(source, run, progress, device=self.device, cache_dir=cache)
+            done = training.resume(
+                source, run, progress, device=device, years=self.split(), cache_dir=cache
+            )
         else:
-            for name in ("config.json", METRICS_FILE):  # of a start that reached no checkpoint
-                (run / name).unlink(missing_ok=True)
+            if os.environ.get("RANK", "0") == "0":  # of a start that reached no checkpoint
+                for name in ("config.json", METRICS_FILE):
+                    (run / name).unlink(missing_ok=True)
             config = training.TrainConfig.from_dict(self.config)
             done = training.train(
-                config, source, run, progress, device=self.device, cache_dir=cache
+                config, source, run, progress, device=device, years=self.split(), cache_dir=cache
             )
         if not done.finished:
             raise Stopped
@@ -254,6 +363,8 @@ class Reconstruct(Spec):
         Zarr folder. None: one in the job's folder.
     resolution : float or None
     freq : str or None
+    scheduler : str or None
+        Address of a Dask scheduler whose workers do it.
     """
 
     kind: ClassVar[str] = "reconstruct"
@@ -263,6 +374,7 @@ class Reconstruct(Spec):
     out: str | None = None
     resolution: float | None = None
     freq: str | None = None
+    scheduler: str | None = None
 
     def settled(self) -> Self:
         """See `Spec.settled`."""
@@ -289,6 +401,7 @@ class Reconstruct(Spec):
             resolution=self.resolution,
             freq=self.freq,
             progress=progress,
+            scheduler=self.scheduler,
         )
         return {"out": str(out)}
 
@@ -376,7 +489,129 @@ class Evaluate(Spec):
         return {"out": str(out), "rows": len(rows)}
 
 
-KINDS: dict[str, type[Spec]] = {made.kind: made for made in (Train, Reconstruct, Evaluate)}
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Spec):
+    """Bring original files of a published data set into a store; see `co2net.datasets`.
+
+    Parameters
+    ----------
+    source : str
+        Module of `co2net.datasets` that has a ``prepare``, such as ``carbontracker``.
+    files : list of str
+        Original files, or folders that hold them.
+    out : str or None
+        The store. None: one in the job's folder.
+    options : dict
+        Further arguments of that ``prepare``.
+    scheduler : str or None
+        Address of a Dask scheduler whose workers read the files.
+    """
+
+    kind: ClassVar[str] = "prepare"
+    source: str
+    files: list[str]
+    out: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    scheduler: str | None = None
+
+    def settled(self) -> Self:
+        """See `Spec.settled`."""
+        known = set(signature(self._reader()).parameters) - {"files", "out", "progress", "executor"}
+        strange = set(self.options) - known
+        if strange:
+            raise UserError(
+                f"{self.source} has no setting {', '.join(sorted(strange))[:60]}; it has "
+                f"{', '.join(sorted(known))}"
+            )
+        files = [Path(name).absolute() for name in self.files]
+        absent = [str(path) for path in files if not path.exists()]
+        if absent or not files:
+            raise UserError(f"no original files at {absent[0] if absent else 'all'}; name them")
+        out = None if self.out is None else str(Path(self.out).absolute())
+        return replace(super().settled(), files=[str(path) for path in files], out=out)
+
+    def _default_data(self) -> None:
+        return None
+
+    def _default_name(self) -> str:
+        return f"{self.source} into a store"
+
+    def _reader(self) -> Callable[..., Any]:
+        from co2net import datasets
+
+        known = sorted(
+            one.name
+            for one in iter_modules(datasets.__path__)
+            if hasattr(import_module(f"co2net.datasets.{one.name}"), "prepare")
+        )
+        if self.source not in known:
+            raise UserError(f"source '{self.source[:40]}': choose from {', '.join(known)}")
+        return import_module(f"co2net.datasets.{self.source}").prepare  # type: ignore[no-any-return]
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        """See `Spec.outputs`."""
+        return {"out": self.out or str(folder / f"{self.source}.zarr")}
+
+    def work(self, folder: Path, progress: Progress) -> dict[str, Any]:
+        """See `Spec.work`."""
+        prepare, out = self._reader(), self.outputs(folder)["out"]
+        files = [Path(name) for name in self.files]
+        if self.scheduler is None:
+            done = prepare(files, out, progress=progress, **self.options)
+        else:
+            from co2net import cluster
+
+            with cluster.client(self.scheduler) as client:
+                executor = client.get_executor(retries=cluster.RETRIES)
+                done = prepare(files, out, progress=progress, executor=executor, **self.options)
+        return {"out": out, "lines": done.lines()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulate(Spec):
+    """Make the 21 years of the embedded world that training reads.
+
+    Parameters
+    ----------
+    archive : str or None
+        Folder. None: the program's.
+    first, last : int
+        Years.
+    """
+
+    kind: ClassVar[str] = "simulate"
+    archive: str | None = None
+    first: int = 2000
+    last: int = 2020
+
+    def settled(self) -> Self:
+        """See `Spec.settled`."""
+        where = Path(self.archive).absolute() if self.archive else data_path("archive").absolute()
+        return replace(super().settled(), archive=str(where))
+
+    def _default_data(self) -> None:
+        return None
+
+    def _default_name(self) -> str:
+        return f"simulated world {self.first}-{self.last}"
+
+    def outputs(self, folder: Path) -> dict[str, str]:
+        """See `Spec.outputs`."""
+        return {"out": self.archive or str(data_path("archive"))}
+
+    def work(self, folder: Path, progress: Progress) -> dict[str, Any]:
+        """See `Spec.work`."""
+        from co2net.naturerun import build_archive
+
+        out = Path(self.outputs(folder)["out"])
+        workers = self.threads or 1
+        build_archive(out, years=(self.first, self.last), workers=workers, progress=progress)
+        return {"out": str(out)}
+
+
+KINDS: dict[str, type[Spec]] = {
+    made.kind: made for made in (Train, Reconstruct, Evaluate, Prepare, Simulate)
+}
 """Kinds of jobs by name; another kind is another entry."""
 
 

@@ -37,17 +37,25 @@ from co2net.jobs.spec import Stopped
 
 _LINE_SECONDS = 0.5  # between two lines of progress
 _TURN_SECONDS = 0.5  # between two looks whether the device is free
+_LOOK_SECONDS = 1.0  # between two looks whether the job was cancelled
 
 
 def main(words: list[str]) -> int:
     """Do the job of a folder; the second word is the inherited descriptor of its lock."""
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, stop)
     os.set_inheritable(int(words[1]), False)
     return run(Job(words[0]))
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End the work; asked again, do not break off what it does to end."""
+    _deaf()
     raise Stopped
+
+
+def _deaf() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def run(job: Job) -> int:
@@ -61,12 +69,14 @@ def run(job: Job) -> int:
     job.answer(Process.of(os.getpid()), "worker")
     ending = _Ending(job.folder)
     _log(f"-- {now()} {job.id}, process {os.getpid()}\n")
-    threading.Thread(target=_beat, args=(job.folder / HEARTBEAT,), daemon=True).start()
+    over = threading.Event()
+    threading.Thread(target=_beat, args=(job.folder, over), daemon=True).start()
     try:
         try:
             _work(job)
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it ends anyway
+            over.set()
+            _deaf()  # from here on it ends anyway
         state, status, message = State.SUCCEEDED, 0, "done"
     except Stopped:
         status = 130
@@ -94,35 +104,38 @@ def _work(job: Job) -> None:
     if (job.folder / CANCEL).exists():
         raise Stopped
     os.setpriority(os.PRIO_PROCESS, 0, max(spec.nice, os.getpriority(os.PRIO_PROCESS, 0)))
-    turn = _turn(job, spec.queue) if spec.queue is not None else None
-    progress = _Progress(job.folder / PROGRESS)
+    turns = _turn(job, spec.queue)
+    progress = ProgressFile(job.folder / PROGRESS)
     try:
         write_json(job.folder / STARTED, {"time": now()})
         result = spec.work(job.folder, progress)
     finally:
         with suppress(OSError):  # the reason it stops for is told elsewhere
             progress.close()
-        if turn is not None:
+        for turn in turns:
             turn.close()
     written: dict[str, Any] = {"result": result, "spec": spec.to_dict(), "made": now()}
     write_json(job.folder / RESULT, {**written, "provenance": provenance()})
 
 
-def _turn(job: Job, device: str) -> TextIO:
-    """Wait until no other job has the device and none that was submitted before waits for it."""
+def _turn(job: Job, devices: tuple[str, ...]) -> list[TextIO]:
+    """Wait until no other job has the devices and none that was submitted before waits for one."""
     root = job.folder.parent
-    path = root / f".device-{re.sub('[^a-z0-9]', '-', device)}.lock"
-    handle = path.open("a", encoding="utf-8")
-    while True:
+    names = [re.sub("[^a-z0-9]", "-", device) for device in devices]
+    handles = [(root / f".device-{name}.lock").open("a", encoding="utf-8") for name in names]
+    while devices:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for handle in handles:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pass
         else:
-            if not any(_waits(other, device) for other in _before(job, root)):
-                return handle
+            if not any(_waits(other, devices) for other in _before(job, root)):
+                break
+        for handle in handles:
             fcntl.flock(handle, fcntl.LOCK_UN)
         time.sleep(_TURN_SECONDS)
+    return handles
 
 
 def _before(job: Job, root: Path) -> list[Job]:
@@ -130,11 +143,11 @@ def _before(job: Job, root: Path) -> list[Job]:
     return known[: [one.id for one in known].index(job.id)]
 
 
-def _waits(job: Job, device: str) -> bool:
-    try:
-        return job.spec().queue == device and job.state() == State.QUEUED
-    except UserError:  # damaged or just removed
+def _waits(job: Job, devices: tuple[str, ...]) -> bool:
+    look = job.look()
+    if isinstance(look.spec, UserError):  # damaged or just removed
         return False
+    return look.state == State.QUEUED and bool(set(look.spec.queue) & set(devices))
 
 
 def _explain(error: Exception) -> str:
@@ -150,14 +163,21 @@ def _explain(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:300]}; the log tells more"
 
 
-def _beat(path: Path) -> None:
-    while True:
+def _beat(folder: Path, over: threading.Event) -> None:
+    """Give signs of life; hear that the job was cancelled, be it by another machine."""
+    since = -BEAT_SECONDS
+    while not over.is_set():
         with suppress(OSError):  # the work itself will meet and tell what is wrong
-            path.touch()
-        time.sleep(BEAT_SECONDS)
+            if time.monotonic() - since >= BEAT_SECONDS:
+                since = time.monotonic()
+                (folder / HEARTBEAT).touch()
+            if (folder / CANCEL).exists():
+                Process.of(os.getpid()).send(signal.SIGTERM)
+                return
+        over.wait(_LOOK_SECONDS)
 
 
-class _Progress:
+class ProgressFile:
     """Appends what the work tells, not more often than is of use."""
 
     def __init__(self, path: Path) -> None:

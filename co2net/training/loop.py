@@ -45,7 +45,7 @@ from co2net.training.losses import row_weights, semi_supervised
 from co2net.training.sample import Sample
 from co2net.training.state import Progressed, load_state, save_state
 from co2net.training.stream import Prefetcher
-from co2net.windows import Batch, Split, Statistics, WindowReader, channel_names, split
+from co2net.windows import PARTS, Batch, Split, Statistics, WindowReader, channel_names, split
 
 Progress = Callable[[float, str], None]
 Stop = Callable[[], bool]
@@ -197,6 +197,7 @@ def resume(
     try:
         saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         config = TrainConfig.from_dict(saved["train"])
+        begun = {part: tuple(map(tuple, saved["years"][part])) for part in PARTS}
     except FileNotFoundError:
         raise UserError(f"{folder} holds no run; start one without --resume") from None
     except (ValueError, KeyError) as error:
@@ -204,10 +205,9 @@ def resume(
     now = data_label(source)
     if saved["data"] != now:
         raise UserError(f"the run was started on {saved['data']}, not on {now}; give its data")
+    years = years or Split(config.split, **begun)
     with workers(device) as group:
-        trainer = _Trainer(
-            config, source, folder, group, years or split(config.split), _folder(cache_dir)
-        )
+        trainer = _Trainer(config, source, folder, group, years, _folder(cache_dir))
         return trainer.run(progress, stop, resume=True)
 
 

@@ -14,7 +14,7 @@ from co2net.jobs import Evaluate, Job, Reconstruct, Spec, State, Train, job, job
 from co2net.jobs import process as process_module
 from co2net.jobs.folder import CANCEL, EXIT, HEARTBEAT, LOG, PROCESS, PROGRESS, SPEC, STARTED
 from co2net.jobs.process import Process
-from co2net.jobs.worker import _Ending, _explain, _Progress
+from co2net.jobs.worker import ProgressFile, _Ending, _explain
 
 SPAN = Reconstruct(model="truth", start="2002-01-01", end="2002-01-02", data="/somewhere")
 NAMES = ["../../etc/passwd", "a'b\"c`d$(e)", "<script>alert(1)</script>", "二氧化碳 重建"]
@@ -88,7 +88,8 @@ def test_jobs_of_another_machine_live_by_their_heartbeat(tmp_path, me, age, stat
     assert found.state() == (State.INTERRUPTED if state == "gone" else state)
     if found.state().active:
         with pytest.raises(UserError, match="another machine"):
-            found.cancel()
+            found.cancel(grace=-40)
+        assert (found.folder / CANCEL).exists()  # which that machine's worker looks for
 
 
 def test_an_exit_status_counts_more_than_a_process(tmp_path, me):
@@ -150,7 +151,7 @@ def test_lines_that_are_cut_short_are_left_out(tmp_path):
 def test_a_worker_writes_after_a_line_that_was_cut_short(tmp_path):
     found = make(tmp_path)
     (found.folder / PROGRESS).write_text('{"seconds": 2.0, "sha')
-    progress = _Progress(found.folder / PROGRESS)
+    progress = ProgressFile(found.folder / PROGRESS)
     for share in (0.1, 0.2, 0.3):  # too quick for a line each; the last is not lost
         progress(share, "on")
     progress.close()
@@ -290,7 +291,7 @@ def test_specs_survive_json(spec):
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"kind": "bake"}, "choose train, reconstruct, evaluate"),
+        ({"kind": "bake"}, "choose train, reconstruct, evaluate, prepare"),
         ({"kind": "train", "colour": "red"}, "no setting 'colour'"),
         ({"kind": "train", "nice": "high"}, "nice: 'high' has another type"),
         ({"kind": "train", "nice": True}, "another type"),
