@@ -283,6 +283,69 @@ def prepare_carbontracker(
     _print(asdict(done), as_json, lambda: print("\n".join(done.lines())))
 
 
+@fetch_app.command("cmip6")
+def fetch_cmip6(
+    to: Annotated[Path | None, typer.Option("--to", help="Folder for the files.")] = None,
+    experiment: Annotated[
+        str, typer.Option(help="esm-hist (driven by emissions) or historical (concentrations).")
+    ] = "esm-hist",
+    member: Annotated[str, typer.Option(help="Variant label.")] = "r1i1p1f1",
+    model: Annotated[str, typer.Option("--source", help="Source id of the model.")] = "CanESM5",
+    grid: Annotated[str, typer.Option(help="Grid label.")] = "gn",
+    variables: Annotated[str, typer.Option(help="Of table Amon.")] = "co2,ta,hus,ua,va,ps",
+    start: Annotated[int | None, typer.Option(help="First year.")] = None,
+    end: Annotated[int | None, typer.Option(help="Last year.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Another ESGF index.")] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Print the addresses; fetch nothing.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Connections at once.", min=1, max=16)] = 4,
+    as_json: JsonOption = False,
+) -> None:
+    """Find monthly CMIP6 files at an ESGF index and download them; exit status 1 when some fail.
+
+    Example: co2net data fetch cmip6 --experiment esm-hist --to canesm5
+    """
+    from co2net.datasets import cmip6
+
+    names = tuple(name for name in variables.split(",") if name)
+    wanted = cmip6.Wanted(model, experiment, member, grid, names, start, end)
+    if listing:
+        files = cmip6.search(wanted, base_url)
+        _print(
+            [asdict(one) for one in files], as_json, lambda: print("\n".join(f.url for f in files))
+        )
+        return
+    if to is None:
+        raise UserError("fetch cmip6: give --to, the folder for the files, or --list")
+    with progress_bar("CMIP6") as progress:
+        done = cmip6.fetch(wanted, to, base_url=base_url, workers=workers, progress=progress)
+    _print(asdict(done), as_json, lambda: print("\n".join(done.lines())))
+    raise typer.Exit(1 if done.failed else 0)
+
+
+@prepare_app.command("cmip6")
+def prepare_cmip6(
+    files: Annotated[list[Path], typer.Argument(help="Monthly files, or folders that hold them.")],
+    out: Annotated[Path, typer.Option("--out", help="Store to make, or to go on with.")],
+    start: Annotated[str | None, typer.Option(help="First month, such as 1850-01.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last month, inclusive.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out and name files that cannot be used.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring CMIP6's monthly files into a store of 2 x 3 degrees; run again after an interruption.
+
+    Example: co2net data prepare cmip6 canesm5 --out data/canesm5/surface.zarr
+    """
+    from co2net.datasets import cmip6
+
+    with progress_bar("CMIP6") as progress:
+        done = cmip6.prepare(files, out, start=start, end=end, skip_bad=skip_bad, progress=progress)
+    _print(asdict(done), as_json, lambda: print("\n".join(done.lines())))
+
+
 # -- the embedded world -----------------------------------------------------------------------
 
 
@@ -604,12 +667,25 @@ def train(
     ] = False,
     nice: Annotated[int, typer.Option(help="With --job: niceness.", min=0, max=19)] = 10,
     threads: Annotated[int | None, typer.Option(help="With --job: threads.", min=1)] = None,
+    launcher: Annotated[
+        str | None,
+        typer.Option("--launcher", help="As a job, through local, torchrun or slurm."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", help="With --launcher: processes of a node.", min=1)
+    ] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", help="With slurm: nodes.", min=1)] = 1,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option("--slurm", help="With slurm: NAME=VALUE for submitit; may be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a network into a run folder; --resume goes on to the same end, bit for bit.
 
-    Under `torchrun` every process takes its share of the batch. With --job it goes on when the
-    terminal closes.
+    With --job it goes on when the terminal closes. --launcher torchrun --processes 4 trains with
+    four processes of this machine, --launcher slurm on a cluster; both are jobs. Under a
+    `torchrun` of your own, every process takes its share of the batch.
 
     Example: co2net train --model co2net --preset S --steps 5000 --run runs/first
     """
@@ -642,7 +718,7 @@ def train(
         "patience": patience,
         "seed": seed,
     }
-    if job:
+    if job or launcher is not None:
         from co2net.jobs import Train, submit
 
         place = None if run is None else str(run)
@@ -654,6 +730,10 @@ def train(
             data=store,
             nice=nice,
             threads=threads,
+            launcher=launcher or "local",
+            processes=processes,
+            nodes=nodes,
+            slurm=dict(_option(text) for text in slurm or []),
         )
         _show(submit(spec).id, as_json)
         return
@@ -695,6 +775,13 @@ def reconstruct(
         float | None, typer.Option("--resolution", help="Degrees of a finer grid.")
     ] = None,
     freq: Annotated[str | None, typer.Option("--freq", help="Finer times, such as 1h.")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Dask scheduler whose workers do it: tcp://host:8786."),
+    ] = None,
+    job: Annotated[
+        bool, typer.Option("--job", help="In the background; `co2net jobs` shows it.")
+    ] = False,
 ) -> None:
     """Reconstruct a span to Zarr; interrupted and run again, it completes what is missing.
 
@@ -703,10 +790,35 @@ def reconstruct(
     """
     from co2net.reconstruct import reconstruct as run
 
-    source = open_data(data)
     first, last = str(parse_day(start)), str(parse_day(end))
+    if job:
+        from co2net.jobs import Reconstruct, submit
+
+        spec = Reconstruct(
+            model=model,
+            start=first,
+            end=last,
+            out=str(out),
+            data=None if data is None else str(data),
+            resolution=resolution,
+            freq=freq,
+            scheduler=scheduler,
+        )
+        _show(submit(spec).id, as_json=False)
+        return
+    source = open_data(data)
     with progress_bar(model) as progress:
-        run(model, source, first, last, out, resolution=resolution, freq=freq, progress=progress)
+        run(
+            model,
+            source,
+            first,
+            last,
+            out,
+            resolution=resolution,
+            freq=freq,
+            progress=progress,
+            scheduler=scheduler,
+        )
     print(out)
 
 

@@ -516,7 +516,10 @@ class Prepare(Spec):
 
     def settled(self) -> Self:
         """See `Spec.settled`."""
-        known = set(signature(self._reader()).parameters) - {"files", "out", "progress", "executor"}
+        known = set(signature(self._reader()).parameters)
+        if self.scheduler is not None and "executor" not in known:
+            raise UserError(f"{self.source} is prepared by one process; leave out the scheduler")
+        known -= {"files", "out", "progress", "executor"}
         strange = set(self.options) - known
         if strange:
             raise UserError(
