@@ -124,6 +124,16 @@ AUXILIARY: tuple[str, ...] = tuple(variable.name for variable in _AUXILIARY)
 """The auxiliary variables, in the order in which models read them."""
 
 
+def even_steps(time: NDArray[np.datetime64]) -> bool:
+    """Whether times ascend in equal steps, or by one calendar month at the same day and hour."""
+    steps = np.unique(np.diff(time))
+    if steps.size == 0 or (steps.size == 1 and steps[0] > np.timedelta64(0, "s")):
+        return True
+    months = time.astype("datetime64[M]")
+    within = np.unique(time - months.astype(time.dtype))
+    return within.size == 1 and bool((np.diff(months) == np.timedelta64(1, "M")).all())
+
+
 def create_store(
     path: str | Path,
     grid: LatLonGrid,
@@ -141,7 +151,7 @@ def create_store(
     grid
         Cells.
     time : (N,) datetime64
-        Every frame that the store may ever hold, in equal steps.
+        Every frame that the store may ever hold, in equal steps or one a calendar month.
     stations
         Observation sites, all inside the grid.
     attrs
@@ -165,7 +175,7 @@ def create_store(
     if lacking:
         raise UserError(f"store {path}: attributes {', '.join(sorted(lacking))} are missing")
     time = np.asarray(time, dtype="datetime64[s]")
-    if time.size > 1 and np.unique(np.diff(time)).size != 1:
+    if not even_steps(time):
         raise UserError(f"store {path}: the time steps are not equal; fill gaps with NaN frames")
     stations.cells(grid)
     absent = [name for name in AUXILIARY if name not in variables]
@@ -217,13 +227,13 @@ def create_store(
                 compressors=BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
             )
             array.attrs.update({**variable.attributes(), "_FillValue": _MISSING})
-        _create_stations(root, time, stations)
+        create_stations(root, time, stations)
         with warnings.catch_warnings():  # consolidated metadata are an extension of Zarr 3
             warnings.simplefilter("ignore", ZarrUserWarning)
             zarr.consolidate_metadata(str(draft))
 
 
-def _create_stations(root: Any, time: NDArray[np.datetime64], stations: StationNetwork) -> None:
+def create_stations(root: Any, time: NDArray[np.datetime64], stations: StationNetwork) -> None:
     group = root.create_group("stations")
     group.attrs["network"] = stations.network
     group.attrs["code"] = list(stations.code)
@@ -410,7 +420,7 @@ def validate(source: StoreSource) -> list[str]:
         One line a fault; empty when the store is sound.
     """
     faults = []
-    if np.unique(np.diff(source.time)).size > 1:
+    if not even_steps(source.time):
         faults.append("time: steps are not equal")
     for name in ("title", "source", "version", "licence", "simulated"):
         if name not in source.attrs:

@@ -67,7 +67,7 @@ class FieldSource(Protocol):
 
     @property
     def time(self) -> NDArray[np.datetime64]:
-        """(N,) datetime64[s], strictly ascending, in equal steps."""
+        """(N,) datetime64[s], strictly ascending, in equal steps or one a calendar month."""
 
     @property
     def step(self) -> np.timedelta64:

@@ -30,8 +30,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from co2net.assets import data_path
 from co2net.datasets import guard, netcdf
+from co2net.datasets.building import (
+    Skipped,
+    check_range,
+    gap_lines,
+    gaps_between,
+    note,
+    own_network,
+)
 from co2net.datasets.download import Fetched, Policy, Remote, download
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
@@ -49,7 +56,6 @@ from co2net.source import StationNetwork
 Day = np.datetime64
 Progress = Callable[[float, str], None]
 
-NETWORK = "96 surface sites of ObsPack GLOBALVIEWplus (positions only; values are CarbonTracker's)"
 PREPARED_BY = "co2net.datasets.carbontracker"
 
 _AXES = {
@@ -243,7 +249,7 @@ def read_day(path: str | Path, units: Mapping[str, str] | None = None) -> DayFie
                 values = found
             else:
                 values = _lowest(variable, axes, slice(0, 1), VARIABLES[name].units, assumed)[0]
-            _check_range(name, values)
+            check_range(name, values)
             fields[name] = np.ascontiguousarray(values[..., rows, :][..., columns])
         return DayFields(
             path=path,
@@ -328,15 +334,6 @@ def _altitude(variable: Any, axes: Mapping[str, str], assumed: str | None) -> ND
         return netcdf.converted(variable, values, "m2 s-2", assumed) / np.float32(netcdf.GRAVITY)
 
 
-def _check_range(name: str, values: NDArray[np.float32]) -> None:
-    variable, low, high = VARIABLES[name], float(values.min()), float(values.max())
-    if low < variable.low or high > variable.high:
-        raise UserError(
-            f"{name} is {low:g} to {high:g} {variable.units}, outside {variable.low:g} to "
-            f"{variable.high:g}; check its units"
-        )
-
-
 def _times_of_day(variable: Any, path: Path) -> NDArray[np.datetime64]:
     stamps = netcdf.times(variable)
     if stamps.size == 0:
@@ -373,14 +370,6 @@ def _release(path: Path, data: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A file that was left out, and why."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Prepared:
     """What `prepare` did.
 
@@ -414,7 +403,7 @@ class Prepared:
     def lines(self) -> list[str]:
         """For people: one line a fact."""
         text = [f"{self.store}: {self.days} days written, {self.reused} were there"]
-        text += [f"gap: {a} to {b}" if a != b else f"gap: {a}" for a, b in self.gaps]
+        text += gap_lines(self.gaps)
         text += [f"skipped: {item.reason}" for item in self.skipped]
         if self.absent:
             text.append(f"the files do not have: {', '.join(self.absent)}")
@@ -566,7 +555,7 @@ def _prepare(
         fresh[template.path] = template
         days = np.arange(first, last + 1)
         axis_time = np.add.outer(days.astype("M8[s]"), plan.offsets).ravel()
-        network = stations or StationNetwork.from_csv(data_path("stations.csv"), NETWORK)
+        network = stations or own_network("CarbonTracker's")
         create_store(out, plan.grid, axis_time, network, _store_attrs(template), plan.variables)
 
     store = open_store(out)
@@ -598,8 +587,8 @@ def _prepare(
     writer.flush()
     if progress is not None:
         progress(1.0, "")
-    gaps = _gaps(_whole_days(store, per_day), first)
-    _note_gaps(out, gaps)
+    gaps = gaps_between(_whole_days(store, per_day), first)
+    note(out, missing_days=[list(gap) for gap in gaps])
     return Prepared(
         store=str(out),
         release=plan.release,
@@ -756,29 +745,6 @@ class _Writer:
 def _whole_days(store: StoreSource, per_day: int) -> NDArray[np.bool_]:
     """(days,): which days the store holds."""
     return np.all(store.available.reshape(-1, per_day), axis=1)
-
-
-def _gaps(whole: NDArray[np.bool_], first: Day) -> tuple[tuple[str, str], ...]:
-    """(first, last) day of every stretch of days that are not whole."""
-    padded = np.concatenate([[True], whole, [True]])
-    starts = np.flatnonzero(padded[:-1] & ~padded[1:])
-    ends = np.flatnonzero(~padded[:-1] & padded[1:]) - 1
-    spans = zip(starts.tolist(), ends.tolist(), strict=True)
-    return tuple((str(first + a), str(first + b)) for a, b in spans)
-
-
-def _note_gaps(path: Path, gaps: tuple[tuple[str, str], ...]) -> None:
-    """Keep the gaps in the store's attributes."""
-    import warnings
-
-    import zarr
-    from zarr.errors import ZarrUserWarning
-
-    root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
-    root.attrs["missing_days"] = [list(gap) for gap in gaps]
-    with warnings.catch_warnings():  # consolidated metadata are an extension of Zarr 3
-        warnings.simplefilter("ignore", ZarrUserWarning)
-        zarr.consolidate_metadata(str(path))
 
 
 def _store_attrs(day: DayFields) -> dict[str, Any]:

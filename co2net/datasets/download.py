@@ -32,6 +32,7 @@ from co2net.errors import UserError
 
 MANIFEST = "manifest.jsonl"
 _BLOCK = 1 << 18
+_ANSWER = 1 << 26
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "co2net"}
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _NETWORK = (
@@ -50,10 +51,13 @@ class Remote:
         Address, http or https.
     name
         Name below the folder it goes to.
+    sha256
+        Digest that its provider states, in lower-case hexadecimal; None where it does not.
     """
 
     url: str
     name: str
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,13 @@ class Policy:
     first_wait: float = 1.0
     longest_wait: float = 120.0
     timeout: float = 30.0
+
+    def pause(self, fails: int, asked: float | None) -> float:
+        """Seconds to wait after so many failures, or what the server asks for."""
+        if asked is not None:
+            return min(asked, self.longest_wait)
+        wait = min(self.first_wait * 2 ** (fails - 1), self.longest_wait)
+        return wait * random.uniform(0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -280,15 +291,9 @@ class _Work:
                     best = max(best, have)
                     if fails >= self.policy.attempts:
                         raise _GivenUp(f"{item.url}: {failure}, {fails} times") from failure
-                    self.stop.wait(self._pause(fails, failure.wait))
+                    self.stop.wait(self.policy.pause(fails, failure.wait))
         finally:
             self.meter.finish(item.name, kept)
-
-    def _pause(self, fails: int, asked: float | None) -> float:
-        if asked is not None:
-            return min(asked, self.policy.longest_wait)
-        wait = min(self.policy.first_wait * 2 ** (fails - 1), self.policy.longest_wait)
-        return wait * random.uniform(0.5, 1.0)
 
     def _is_whole(self, item: Remote, final: Path) -> bool:
         """Whether the final file is there: finished by an earlier call, or by other means.
@@ -373,6 +378,9 @@ class _Work:
 
     def _accept(self, item: Remote, part: _Part, final: Path) -> None:
         """Check the content, give the final name, enter the manifest."""
+        if item.sha256 is not None and _sha256(part.path) != item.sha256:
+            part.drop()
+            raise _TryAgain("what came has another SHA-256 than its provider states")
         if self.check is not None:
             try:
                 self.check(part.path)
@@ -387,10 +395,44 @@ class _Work:
         self._enter(item, final)
 
     def _enter(self, item: Remote, final: Path) -> None:
-        with final.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        digest = _sha256(final)
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         self._manifest.add(_Entry(item.name, item.url, final.stat().st_size, digest, stamp))
+
+
+def get_json(url: str, policy: Policy) -> Any:
+    """What an address answers, read as JSON; passing failures are tried again.
+
+    Raises
+    ------
+    UserError
+        When it does not answer, or not with JSON.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise UserError(f"{url!r} is no http or https address")
+    request = urllib.request.Request(url, headers=_HEADERS)
+    for fails in range(1, policy.attempts + 1):
+        try:
+            with urllib.request.urlopen(request, timeout=policy.timeout) as answer:
+                return json.loads(answer.read(_ANSWER))
+        except urllib.error.HTTPError as error:
+            reason = f"the server answers {error.code} {error.reason}"
+            wait = _retry_after(error.headers.get("Retry-After"))
+            if error.code not in _AGAIN:
+                break
+        except _NETWORK as error:
+            reason = f"the connection fails ({getattr(error, 'reason', None) or error})"
+            wait = None
+        except ValueError:
+            reason, wait = "the answer is no JSON", None
+        if fails < policy.attempts:
+            time.sleep(policy.pause(fails, wait))
+    raise UserError(f"{url}: {reason}; try later or name another server")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _passes(check: Callable[[Path], None], path: Path) -> bool:

@@ -174,8 +174,19 @@ def find(data: Any, names: Sequence[str]) -> Any | None:
     return next((data.variables[name] for name in names if name in data.variables), None)
 
 
+def unit_of(variable: Any, target: str, assumed: str | None = None) -> tuple[float, float]:
+    """Factor and offset that bring a variable to a store's unit; see `converted`."""
+    unit = getattr(variable, "units", None) or assumed
+    if not isinstance(unit, str):
+        raise UserError(f"{variable.name} states no units; say which with --units NAME=UNIT")
+    try:
+        return conversion(unit, target)
+    except UserError as error:
+        raise UserError(f"{variable.name}: {error}") from error
+
+
 def converted(
-    variable: Any, values: Any, target: str, assumed: str | None = None
+    variable: Any, values: Any, target: str, assumed: str | None = None, gaps: bool = False
 ) -> NDArray[np.float32]:
     """Values of a variable in a store's unit.
 
@@ -189,6 +200,8 @@ def converted(
         A unit of the store.
     assumed
         Unit for a variable that states none, from the user.
+    gaps
+        Whether values may be missing; they become NaN.
 
     Returns
     -------
@@ -199,16 +212,10 @@ def converted(
     UserError
         When there are no units, they are not known, or a value is missing or not finite.
     """
-    unit = getattr(variable, "units", None) or assumed
-    if not isinstance(unit, str):
-        raise UserError(f"{variable.name} states no units; say which with --units NAME=UNIT")
-    try:
-        factor, offset = conversion(unit, target)
-    except UserError as error:
-        raise UserError(f"{variable.name}: {error}") from error
+    factor, offset = unit_of(variable, target, assumed)
     plain = np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan)
     missing = ~np.isfinite(plain)
-    if missing.any():
+    if missing.any() and not gaps:
         raise UserError(f"{variable.name}: {missing.mean():.1%} of the surface values are missing")
     return (plain * factor + offset).astype(np.float32)
 

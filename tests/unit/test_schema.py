@@ -13,6 +13,7 @@ from co2net.schema import (
     VARIABLES,
     StoreSource,
     create_store,
+    even_steps,
     open_store,
     validate,
     write_frames,
@@ -143,3 +144,15 @@ def test_a_month_counts_when_every_frame_of_it_is_there(tmp_path):
     world = SyntheticSource(LatLonGrid.regular(6, 8), "2001-11-30", "2002-01-03", sites=3)
     store = make_store(tmp_path / "w.zarr", world, [(0, 8 + 31 * 8 + 5)])
     assert whole_months(store) == ["2001-11", "2001-12"]
+
+
+def test_steps_are_equal_or_calendar_months():
+    hours = np.arange("2000-01-01", "2000-01-03", np.timedelta64(3, "h"), dtype="M8[s]")
+    months = (np.arange("1999-11", "2000-05", dtype="M8[M]").astype("M8[D]") + 15).astype("M8[s]")
+    assert even_steps(hours)
+    assert even_steps(months)
+    assert even_steps(hours[:1])
+    assert not even_steps(hours[::-1])
+    assert not even_steps(np.delete(hours, 3))
+    assert not even_steps(np.delete(months, 2))
+    assert not even_steps(months + np.arange(months.size).astype("m8[D]"))

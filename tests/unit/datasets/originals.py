@@ -132,3 +132,95 @@ def edit(path: Path, variable: str, **changes: Any) -> None:
                 target.delncattr(key)
             else:
                 target.setncattr(key, value)
+
+
+# -- CMIP6 ----------------------------------------------------------------------------------
+
+CMIP6_UNITS = {"co2": "mol mol-1", "ps": "Pa", "hus": "1", "ta": "K", "ua": "m s-1", "va": "m s-1"}
+PLEV = np.array(
+    [100000, 92500, 85000, 70000, 60000, 50000, 40000, 30000, 25000, 20000, 15000, 10000, 7000,
+     5000, 3000, 2000, 1000, 500, 100], dtype=np.float64,
+)  # fmt: skip
+
+
+def write_cmip6(
+    folder: Path,
+    name: str,
+    months: Sequence[str],
+    values: Any,
+    lat: Any,
+    lon: Any,
+    *,
+    calendar: str = "365_day",
+    levels: Any = PLEV,
+    experiment: str = "esm-hist",
+    bounds: bool = True,
+    file: str | None = None,
+) -> Path:
+    """A file of table Amon, as CanESM5's are: time in days since 1850 in the model's calendar.
+
+    Parameters
+    ----------
+    months
+        ``YYYY-MM``, in a row.
+    values
+        (n, L, H, W), or (n, H, W) for ps; NaN is written as 1e20.
+    lat, lon
+        One dimension each, or (H, W).
+    """
+    import cftime
+
+    folder.mkdir(parents=True, exist_ok=True)
+    months = list(months)
+    span = f"{months[0].replace('-', '')}-{months[-1].replace('-', '')}"
+    path = folder / (file or f"{name}_Amon_CanESM5_{experiment}_r1i1p1f1_gn_{span}.nc")
+    units = "days since 1850-01-01 0:0:0.0"
+    starts = []
+    for month in [*months, str(np.datetime64(months[-1], "M") + 1)]:
+        year, number = (int(word) for word in month.split("-"))
+        first = cftime.datetime(year, number, 1, calendar=calendar)
+        starts.append(cftime.date2num(first, units, calendar=calendar))
+    edges = np.array([starts[:-1], starts[1:]]).T
+    lat, lon, values = np.asarray(lat), np.asarray(lon), np.asarray(values)
+    with netCDF4.Dataset(path, "w") as data:
+        data.setncatts(
+            {
+                "source_id": "CanESM5",
+                "experiment_id": experiment,
+                "variant_label": "r1i1p1f1",
+                "grid_label": "gn",
+                "table_id": "Amon",
+                "frequency": "mon",
+                "institution": "Canadian Centre for Climate Modelling and Analysis",
+                "license": "CC BY-SA 4.0",
+                "Conventions": "CF-1.7",
+            }
+        )
+        data.createDimension("time", None)
+        data.createDimension("bnds", 2)
+        horizontal = ("lat", "lon") if lat.ndim == 1 else ("j", "i")
+        for dim, size in zip(horizontal, values.shape[-2:], strict=True):
+            data.createDimension(dim, size)
+        time = data.createVariable("time", "f8", ("time",))
+        time.setncatts({"units": units, "calendar": calendar, "standard_name": "time"})
+        time[:] = edges.mean(axis=1)
+        if bounds:
+            time.bounds = "time_bnds"
+            data.createVariable("time_bnds", "f8", ("time", "bnds"))[:] = edges
+        names = ("lat", "lon") if lat.ndim == 1 else ("latitude", "longitude")
+        for key, long, axis in zip(names, ("latitude", "longitude"), (lat, lon), strict=True):
+            dims = horizontal if axis.ndim == 2 else (key,)
+            variable = data.createVariable(key, "f8", dims)
+            variable.setncatts({"units": "degrees", "standard_name": long})
+            variable[:] = axis
+        dims = ("time", *horizontal)
+        if values.ndim == 4:
+            data.createDimension("plev", values.shape[1])
+            plev = data.createVariable("plev", "f8", ("plev",))
+            plev.setncatts({"units": "Pa", "standard_name": "air_pressure", "positive": "down"})
+            plev[:] = np.asarray(levels)[: values.shape[1]]
+            dims = ("time", "plev", *horizontal)
+        variable = data.createVariable(name, "f4", dims, zlib=True, fill_value=np.float32(1e20))
+        variable.setncatts({"units": CMIP6_UNITS[name], "missing_value": np.float32(1e20)})
+        variable[:] = np.where(np.isnan(values), 1e20, values)
+    return path
