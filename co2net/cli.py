@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from co2net.assets import atomic_path, data_path
+from co2net.assets import data_path
 from co2net.errors import UserError
 
 if TYPE_CHECKING:
@@ -828,6 +828,9 @@ def evaluate(
         str | None,
         typer.Option("--models", help="Names or folders, with commas. Default: all there are."),
     ] = None,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="With the other seeds of these models, NAME@SEED.")
+    ] = False,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Store or archive. Default: data/archive, else the store."),
@@ -837,63 +840,91 @@ def evaluate(
     ] = "test",
     periods: Annotated[
         str | None,
-        typer.Option("--periods", help="Instead: years, months or days, with commas."),
+        typer.Option("--periods", help="Instead: years, months, days, FIRST/LAST, with commas."),
     ] = None,
     regions: Annotated[
-        str, typer.Option("--regions", help="Regions, with commas.")
-    ] = "global,ocean,eurasia",
+        str | None,
+        typer.Option("--regions", help="More regions than the named ones: box:w,s,e,n, no commas."),
+    ] = None,
     every: Annotated[int, typer.Option("--every", help="Score every n-th frame.", min=1)] = 9,
+    withhold: Annotated[
+        str | None,
+        typer.Option("--withhold", help="Score stations withdrawn from the input: share or codes."),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option("--folds", help="The same for all stations, in so many patches.", min=0)
+    ] = 0,
+    table: Annotated[
+        str | None,
+        typer.Option("--table", help="The document's 3-3, 3-4, ... 3-8 or fig3-8 on this data."),
+    ] = None,
+    budget: Annotated[
+        str,
+        typer.Option("--budget", help="Of a table's trainings; `shipped` collects what is there."),
+    ] = "200 steps",
+    preset: Annotated[str, typer.Option("--preset", help="Size of a table's networks.")] = "XS",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Training setting of a table's rows, NAME=VALUE; repeatable."),
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="Folder of a table's runs. Default: OUT/runs.")
+    ] = None,
+    cases: Annotated[bool, typer.Option(help="Score the case studies too.")] = True,
+    seed: SeedOption = 0,
     out: Annotated[Path, typer.Option("--out", help="Folder of results.")] = Path("results"),
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Page over all results. Default: OUT/results.md.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score models on years and regions: CSV, JSON provenance and a Markdown table.
+    """Score models: maps by year and region with intervals, case studies, stations, tables.
 
-    Interrupted and run again, it goes on where it stopped.
+    Writes tidy CSV, JSON provenance and Markdown; stopped and run again, it goes on.
 
     Example: co2net evaluate --models co2net-plus,interpolation --split test --out results
     """
-    from co2net import models as registry
-    from co2net.background import Background, default_background_path
-    from co2net.evaluation import report
-    from co2net.windows import split as split_of
+    from co2net.evaluation import request as evaluation
+    from co2net.evaluation.tables import TrainingStopped
 
-    years = split_of("carbontracker")
-    roles = {year: part for part in ("train", "validation", "test") for year in years.years(part)}
-    if split not in roles.values():
-        raise UserError(f"split '{split[:40]}': choose test, validation or train")
-    wanted = (
-        periods.split(",") if periods else [str(y) for y, part in roles.items() if part == split]
+    asked = evaluation.Request(
+        models=None if models is None else models.split(","),
+        seeds=seeds,
+        split=split,
+        periods=None if periods is None else periods.split(","),
+        regions=() if regions is None else regions.split(),
+        every=every,
+        withhold=withhold,
+        folds=folds,
+        table=table,
+        budget=budget,
+        settings={"preset": preset, **dict(_option(text) for text in setting or [])},
+        runs=None if runs is None else str(runs),
+        cases=cases,
+        seed=seed,
     )
+    asked.check()
     archive = data_path("archive")
     if data is None and (archive / "meta.json").is_file():
         data = archive
-    source = open_data(data)
-    loaded = [
-        registry.load(name) for name in (models.split(",") if models else registry.available())
-    ]
-    if not loaded:
-        raise UserError("no trained model is there; give --models, names or folders of runs")
-    path = default_background_path()
     with progress_bar("evaluate") as progress:
-        rows = report.evaluate(
-            source,
-            loaded,
-            [report.Period(name, _role(name, roles), every) for name in wanted],
-            out / "scores.csv",
-            background=Background.load(path) if path.is_dir() else None,
-            regions=regions.split(","),
-            progress=progress,
-        )
-    text = report.markdown(rows, report.read_about(out / "scores.csv"), regions.split(","))
-    with atomic_path(out / "scores.md") as draft:
-        draft.write_text(text, encoding="utf-8")
-    _print([asdict(row) for row in rows], as_json, lambda: print(text))
-
-
-def _role(period: str, roles: dict[int, str]) -> str:
-    """What a period's year was to the models."""
-    year = period[:4]
-    return roles.get(int(year), "outside the split") if year.isdigit() else "outside the split"
+        try:
+            done = evaluation.run(
+                asked,
+                open_data(data),
+                out,
+                page,
+                asked.command(data, out, page),
+                progress,
+                cache_dir=data_path("cache", "frames"),
+            )
+        except TrainingStopped:
+            raise typer.Exit(130) from None
+    for note in done.notes:
+        _err.print(f"note: {note}", highlight=False, markup=False)
+    for label, speed in done.speed.items():
+        _err.print(f"{label}: {speed:.1f} windows/s", highlight=False, markup=False)
+    _print(done.lines, as_json, lambda: print(done.text))
 
 
 @app.command()

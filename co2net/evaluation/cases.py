@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from co2net.assets import data_path
 from co2net.errors import UserError
-from co2net.inference import TRUTH, Engine
+from co2net.grid import LatLonGrid
+from co2net.inference import TRUTH
 from co2net.regions import region
+from co2net.source import FieldSource
 from co2net.windows import PARTS, Split, split
 
 Progress = Callable[[float, str], None]
@@ -363,8 +365,54 @@ def case_scores(
     }
 
 
+class Fields(Protocol):
+    """What gives regional means: `co2net.inference.Engine`, or models themselves."""
+
+    @property
+    def source(self) -> FieldSource: ...
+
+    @property
+    def grid(self) -> LatLonGrid: ...
+
+    def times(self, what: str) -> NDArray[np.datetime64]:
+        """Times that can be had."""
+
+    def region_series(
+        self,
+        what: str,
+        mask: NDArray[np.floating[Any]],
+        times: ArrayLike,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32]:
+        """(n,): area means over a region."""
+
+
+def case_frames(
+    fields: Fields, case: Case, models: Sequence[str] = (), every: int = 1
+) -> NDArray[np.int64]:
+    """Frames of a case, every n-th of each span, at which truth and all models can be had.
+
+    Raises
+    ------
+    UserError
+        When a day of the case has none; of a comparison, when a month has none.
+    """
+    time = fields.source.time
+    parts = [np.flatnonzero((time >= a) & (time < b + 1))[::every] for a, b in case.spans]
+    for name in (TRUTH, *models):
+        parts = [part[np.isin(time[part], fields.times(name))] for part in parts]
+    days = np.unique(time[np.concatenate(parts)].astype("datetime64[D]")).size
+    expected = sum(int((b - a).astype(np.int64)) + 1 for a, b in case.spans)
+    if any(part.size == 0 for part in parts) or (not case.months and days < expected):
+        raise UserError(
+            f"case {case.key}: the data set lacks frames of {case.start} to {case.end}, or those "
+            "before them that models read"
+        )
+    return np.concatenate(parts).astype(np.int64)
+
+
 def case_series(
-    engine: Engine,
+    fields: Fields,
     case: Case,
     models: Sequence[str] = (),
     every: int = 1,
@@ -374,10 +422,10 @@ def case_series(
 
     Parameters
     ----------
-    engine
-        Gives truth and models.
+    fields
+        Gives truth and models, usually a `co2net.inference.Engine`.
     models
-        Names in the engine.
+        Names that it knows.
     every : int
         Take every n-th frame of each span; truth and models always at the same ones.
     progress
@@ -386,14 +434,11 @@ def case_series(
     Raises
     ------
     UserError
-        When the data set lacks a frame of the case, or the truth has gaps in it.
+        When the data set lacks frames of the case, or the truth has gaps in it.
     """
-    time, available = engine.source.time, engine.source.available
-    parts = [np.flatnonzero((time >= a) & (time < b + 1)) for a, b in case.spans]
-    if any(part.size == 0 or not available[part].all() for part in parts):
-        raise UserError(f"case {case.key}: the data set lacks frames of {case.start} to {case.end}")
-    index = np.concatenate([part[::every] for part in parts])
-    mask = region(case.region).mask(engine.grid)
+    index = case_frames(fields, case, models, every)
+    time = fields.source.time
+    mask = region(case.region).mask(fields.grid)
     days, day = np.unique(time[index].astype("datetime64[D]"), return_inverse=True)
     names = [TRUTH, *models]
     values = {}
@@ -403,8 +448,7 @@ def case_series(
             if progress is not None:
                 progress((number + share) / len(names), f"{case.key}, {name}")
 
-        engine.check(name, time[index])
-        series = engine.region_series(name, mask, time[index], tell).astype(np.float64)
+        series = fields.region_series(name, mask, time[index], tell).astype(np.float64)
         if not np.isfinite(series).all():
             raise UserError(f"case {case.key}: {name} has gaps from {case.start} to {case.end}")
         values[name] = np.bincount(day, series) / np.bincount(day)

@@ -13,6 +13,10 @@ truth is known:
                       the frames scored. Trend and season count as anomalies, so it flatters.
 ``acc_climatology``   the same about a climatology + level given for each frame (the
                       background): the skill in what a climatology does not know
+``correlation``       Pearson's of y and u over all cells and frames, each counted by its area
+``amplitude``         ``sqrt(sum_t <(u - U)^2> / sum_t <(y - C)^2>)``, U_i the mean of u over
+                      the frames scored: how much the cells' values move in time, the model's
+                      over the truth's. 1 is right, less is too smooth; blind to bias.
 ====================  =======================================================================
 
 The document weighs with ``cos(lat) / mean cos(lat)``; exact areas differ from it by a constant
@@ -26,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
@@ -40,13 +44,19 @@ METRICS: dict[str, str] = {
     "bias": "umol mol-1",
     "acc": "1",
     "acc_climatology": "1",
+    "correlation": "1",
+    "amplitude": "1",
 }
 """Name and unit of every score."""
+
+_CELL = ("n", "y", "u")
+_REGION = ("count", "root", "square", "error", "area", "y", "u", "yy", "uu", "yu",
+           "cyy", "cuu", "cyu")  # fmt: skip
 
 
 @dataclass
 class Scores:
-    """Scores accumulated frame by frame: neither truth nor fields are kept.
+    """Scores accumulated frame by frame and block by block: no field is kept.
 
     Parameters
     ----------
@@ -54,23 +64,25 @@ class Scores:
         Cells.
     masks : name -> (H, W) 0..1
         Regions; a cell counts by its share.
+    blocks : int
+        Stretches of time whose sums are kept apart, for `Sums.scores` of resampled blocks.
 
     Notes
     -----
-    ACC about the truth's mean needs that mean before the sums; the sums of ``y``, ``u``, ``y^2``,
-    ``u^2`` and ``y u`` by cell give it afterwards. They are taken about the first frame's area
-    mean, and about the background, in double precision, so nothing cancels.
+    ACC about the truth's mean needs that mean before the sums; the sums of ``y`` and ``u`` by
+    block and cell give it afterwards. They are taken about the first frames' mean, in double
+    precision, so nothing cancels.
     """
 
     grid: LatLonGrid
     masks: Mapping[str, Field]
+    blocks: int = 1
     frames: int = 0
     missing: int = 0
     _weights: Double = field(init=False, repr=False)
-    _base: float | None = field(default=None, init=False, repr=False)
+    _base: float = field(default=np.nan, init=False, repr=False)
     _cell: dict[str, Double] = field(init=False, repr=False)
     _region: dict[str, Double] = field(init=False, repr=False)
-    _counted: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, mask in self.masks.items():
@@ -81,13 +93,16 @@ class Scores:
         ]
         self._weights = np.stack(areas).reshape(len(areas), -1) / self.grid.area.sum()
         cells = self._weights.shape[1]
-        self._cell = {name: np.zeros(cells) for name in ("n", "y", "u", "yy", "uu", "yu")}
-        self._region = {
-            name: np.zeros(len(areas)) for name in ("root", "square", "error", "yu", "yy", "uu")
-        }
-        self._counted = np.zeros(len(areas), dtype=np.int64)
+        self._cell = {name: np.zeros((self.blocks, cells)) for name in _CELL}
+        self._region = {name: np.zeros((self.blocks, len(areas))) for name in _REGION}
 
-    def update(self, truth: Field, estimate: Field, background: Field | None = None) -> None:
+    def update(
+        self,
+        truth: Field,
+        estimate: Field,
+        background: Field | None = None,
+        block: ArrayLike = 0,
+    ) -> None:
         """Count frames.
 
         Parameters
@@ -96,6 +111,8 @@ class Scores:
             Cells where the truth is NaN are left out, and counted in ``missing``.
         background : (n, H, W) umol/mol
             For ``acc_climatology``; without it that score is NaN.
+        block : int or (n,) int
+            Which block each frame belongs to.
 
         Raises
         ------
@@ -105,56 +122,157 @@ class Scores:
         y = np.asarray(truth, dtype=np.float64).reshape(len(truth), -1)
         u = np.asarray(estimate, dtype=np.float64).reshape(len(estimate), -1)
         known = np.isfinite(y)
-        if not np.isfinite(u[known]).all():
+        whole = bool(known.all())
+        if not np.isfinite(u if whole else u[known]).all():
             raise UserError("scores: the reconstruction has gaps where the truth has none")
-        if self._base is None:
-            self._base = float(np.nanmean(y)) if known.any() else 0.0
+        if np.isnan(self._base) and known.any():
+            self._base = float(np.nanmean(y))
+        base = 0.0 if np.isnan(self._base) else self._base
         self.frames += len(y)
         self.missing += int(np.count_nonzero(~known))
-        y, u = np.where(known, y - self._base, 0), np.where(known, u - self._base, 0)
-        for name, values in (("n", known), ("y", y), ("u", u)):
-            self._cell[name] += values.sum(axis=0)
-        for name, (a, b) in {"yy": (y, y), "uu": (u, u), "yu": (y, u)}.items():
-            self._cell[name] += np.einsum("tn,tn->n", a, b)
-
-        area = known @ self._weights.T
+        y, u = y - base, u - base
+        if not whole:
+            y, u = np.where(known, y, 0), np.where(known, u, 0)
+        weights = self._weights.T
+        area = known @ weights
         some = area > 0
-        area = np.where(some, area, 1)
-        square = ((y - u) ** 2 @ self._weights.T) / area
-        self._counted += some.sum(axis=0)
-        self._region["root"] += np.sqrt(square).sum(axis=0)
-        self._region["square"] += square.sum(axis=0)
-        self._region["error"] += (((u - y) @ self._weights.T) / area).sum(axis=0)
+        share = np.where(some, area, 1)
+        square = ((y - u) ** 2 @ weights) / share
+        found = {
+            "count": some.astype(np.float64),
+            "root": np.sqrt(square),
+            "square": square,
+            "error": (u - y) @ weights / share,
+            "area": area,
+            "y": y @ weights,
+            "u": u @ weights,
+            "yy": (y * y) @ weights,
+            "uu": (u * u) @ weights,
+            "yu": (y * u) @ weights,
+        }
         if background is None:
-            self._region["yy"] += np.nan
-            return
-        c = np.asarray(background, dtype=np.float64).reshape(len(y), -1) - self._base
-        y, u = np.where(known, y - c, 0), np.where(known, u - c, 0)
-        for name, product in (("yy", y * y), ("uu", u * u), ("yu", y * u)):
-            self._region[name] += ((product @ self._weights.T) / area).sum(axis=0)
+            found |= {name: np.full_like(area, np.nan) for name in ("cyy", "cuu", "cyu")}
+        else:
+            c = np.asarray(background, dtype=np.float64).reshape(len(y), -1) - base
+            v, w = (y - c, u - c) if whole else (np.where(known, y - c, 0),
+                                                 np.where(known, u - c, 0))  # fmt: skip
+            found |= {
+                "cyy": (v * v) @ weights,
+                "cuu": (w * w) @ weights,
+                "cyu": (v * w) @ weights,
+            }
+        blocks = np.broadcast_to(np.asarray(block, dtype=np.int64), len(y))
+        for number in np.unique(blocks):
+            rows = blocks == number
+            for name, values in (("n", known), ("y", y), ("u", u)):
+                self._cell[name][number] += values[rows].sum(axis=0)
+            for name, values in found.items():
+                self._region[name][number] += values[rows].sum(axis=0)
+
+    def sums(self) -> Sums:
+        """What all scores, and those of any resampled blocks, follow from."""
+        cell, region, weights = self._cell, self._region, self._weights.T
+        n = np.maximum(cell["n"].sum(axis=0), 1)
+        mean, own = cell["y"].sum(axis=0) / n, cell["u"].sum(axis=0) / n
+
+        def about(centre: Double, a: str, b: str) -> Double:
+            """(blocks, regions): sums of (a - centre)(b - centre)."""
+            product = region["".join(sorted(a + b, reverse=True))]
+            linear = (cell[a] + cell[b]) * centre
+            return product - linear @ weights + (cell["n"] * centre**2) @ weights
+
+        return Sums(
+            tuple(self.masks),
+            {
+                **{name: values.copy() for name, values in region.items()},
+                "myy": about(mean, "y", "y"),
+                "muu": about(mean, "u", "u"),
+                "myu": about(mean, "u", "y"),
+                "ouu": about(own, "u", "u"),
+            },
+        )
 
     def results(self) -> dict[str, dict[str, float]]:
         """Region -> score -> value; NaN where nothing was counted or the truth does not vary."""
-        cell, region = self._cell, self._region
-        n = np.maximum(cell["n"], 1)
-        mean = cell["y"] / n
-        yy = self._weights @ (cell["yy"] - cell["n"] * mean**2)
-        uu = self._weights @ (cell["uu"] - 2 * mean * cell["u"] + cell["n"] * mean**2)
-        yu = self._weights @ (cell["yu"] - mean * cell["u"])
-        varies = yy > 1e-12 * self._weights.sum(axis=1) * max(self.frames, 1)
-        out = {}
+        scores = self.sums().scores()
+        return {
+            name: {metric: float(values[number]) for metric, values in scores.items()}
+            for number, name in enumerate(self.masks)
+        }
+
+    # -- keeping ------------------------------------------------------------------------
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything counted, to go on with later."""
+        return {
+            "counts": np.array([self.frames, self.missing]),
+            "base": np.array(self._base),
+            **{f"cell_{name}": values for name, values in self._cell.items()},
+            **{f"region_{name}": values for name, values in self._region.items()},
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Inverse of `to_arrays`, on scores of the same grid, regions and blocks."""
+        self.frames, self.missing = (int(value) for value in arrays["counts"])
+        self._base = float(arrays["base"])
+        self._cell = {name: arrays[f"cell_{name}"].copy() for name in _CELL}
+        self._region = {name: arrays[f"region_{name}"].copy() for name in _REGION}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over frames, by block and region.
+
+    Parameters
+    ----------
+    regions : (R,) str
+    values : name -> (B, R)
+        About the truth's mean by cell: ``myy, muu, myu``; about the estimate's own: ``ouu``;
+        about the background: ``cyy, cuu, cyu``; the others as in `Scores`.
+    """
+
+    regions: tuple[str, ...]
+    values: Mapping[str, Double]
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.values["count"])
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """(R,): frames counted in each region."""
+        return self.values["count"].sum(axis=0).astype(np.int64)
+
+    def scores(self, weights: Double | None = None) -> dict[str, Double]:
+        """Score -> (R,), or (K, R) for K weightings of the blocks.
+
+        Parameters
+        ----------
+        weights : (K, B)
+            How often each block counts; None counts each once. The means by cell that ``acc``
+            and ``amplitude`` refer to stay those of all blocks.
+        """
+        each = np.ones((1, self.blocks)) if weights is None else weights
+        s = {name: each @ values for name, values in self.values.items()}
+        varies = s["myy"] > 1e-12 * s["area"]
         with np.errstate(invalid="ignore", divide="ignore"):
-            count = self._counted.astype(np.float64)
-            scores = {
-                "rmse_document": region["root"] / count,
-                "rmse": np.sqrt(region["square"] / count),
-                "bias": region["error"] / count,
-                "acc": np.where(varies, yu / np.sqrt(yy * uu), np.nan),
-                "acc_climatology": region["yu"] / np.sqrt(region["yy"] * region["uu"]),
+            y, u = s["y"] / s["area"], s["u"] / s["area"]
+            spread_y, spread_u = s["yy"] / s["area"] - y**2, s["uu"] / s["area"] - u**2
+            out = {
+                "rmse_document": s["root"] / s["count"],
+                "rmse": np.sqrt(s["square"] / s["count"]),
+                "bias": s["error"] / s["count"],
+                "acc": np.where(varies, s["myu"] / np.sqrt(s["myy"] * s["muu"]), np.nan),
+                "acc_climatology": s["cyu"] / np.sqrt(s["cyy"] * s["cuu"]),
+                "correlation": np.where(
+                    np.minimum(spread_y, spread_u) > 1e-12,
+                    (s["yu"] / s["area"] - y * u) / np.sqrt(spread_y * spread_u),
+                    np.nan,
+                ),
+                "amplitude": np.where(varies, np.sqrt(np.maximum(s["ouu"], 0) / s["myy"]), np.nan),
             }
-        for number, name in enumerate(self.masks):
-            out[name] = {metric: float(values[number]) for metric, values in scores.items()}
-        return out
+        return {name: values[0] for name, values in out.items()} if weights is None else out
 
 
 def _score(

@@ -1,223 +1,76 @@
-"""The report: scores of models by year and region, as a tidy table with its provenance.
-
-Frames are taken every ``stride``-th, a fixed sample that visits every hour of the day when
-``stride`` shares no factor with the frames of a day. A model's fields come straight from the
-model, not through the engine, for a sample leaves most of every block unused.
-"""
+"""Files of an evaluation: tidy tables, their provenance, and pages to read."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from co2net.assets import atomic_path, provenance
-from co2net.background import Background
+from co2net.assets import atomic_path
 from co2net.errors import UserError
-from co2net.evaluation.metrics import METRICS, Scores
-from co2net.inference import source_digest, window_length
-from co2net.regions import region
-from co2net.source import FieldSource, Index
+from co2net.evaluation.scores import ALL_SEEDS, Margin, Row
+from co2net.evaluation.sites import SiteRow
 
-if TYPE_CHECKING:
-    from co2net.models.base import Reconstructor
+DOCUMENT_REGIONS = ("global", "ocean", "eurasia")
+"""Regions of the document's table 3-3."""
+PLACES = (
+    "land", "lat_60N_90N", "lat_30N_60N", "lat_0_30N", "lat_30S_0", "lat_60S_30S", "lat_90S_60S",
+    "station_cells", "no_station", "dist_0_500", "dist_500_1500", "dist_1500_up",
+)  # fmt: skip
+"""Regions of the second table."""
+MARGIN_REGIONS = ("global", "ocean", "land", "eurasia", "no_station", "dist_500_up",
+                  "dist_500_1500", "dist_1500_up")  # fmt: skip
+"""Regions in which models are compared pair by pair."""
 
-Progress = Callable[[float, str], None]
-
-REGIONS = ("global", "ocean", "eurasia")
-"""The regions of the document's table."""
-FIELDS = ("period", "model", "region", "metric", "unit", "value", "frames")
-"""Columns of the table."""
-
-_BATCH = 16  # frames a call: what a window's network holds in a few hundred MB
-
-
-@dataclass(frozen=True)
-class Row:
-    """One score."""
-
-    period: str
-    model: str
-    region: str
-    metric: str
-    unit: str
-    value: float
-    frames: int
+SCORES, ABOUT, MARGINS = "scores.csv", "scores.json", "margins.csv"
+CASES, CASE_SERIES = "cases.csv", "case_series.csv"
+STATIONS, STATIONS_ABOUT = "stations.csv", "stations.json"
+SECTIONS = ("scores.md", "cases.md", "stations.md")
+"""Pages of a folder of results, in the order in which the whole page has them; tables follow."""
 
 
-@dataclass(frozen=True)
-class Period:
-    """Days to score on.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``2020`` or ``2019-08``.
-    role : str
-        What the days were to the models: ``test``, ``validation`` or ``training``.
-    stride : int
-        Every how many frames one is scored.
-    """
-
-    name: str
-    role: str
-    stride: int = 1
-
-    def index(self, source: FieldSource, frames: int) -> Index:
-        """Frames to score: those of the year, month or day of which whole windows exist.
-
-        Raises
-        ------
-        UserError
-            When the name is no date, or the source holds nothing of it.
-        """
-        unit = {4: "Y", 7: "M", 10: "D"}.get(len(self.name))
-        try:
-            start = np.datetime64(self.name, unit)  # type: ignore[call-overload]
-        except (ValueError, TypeError):
-            raise UserError(f"period '{self.name}': write a year, month or day") from None
-        chosen = (source.time >= start) & (source.time < start + 1)
-        index = np.flatnonzero(chosen)[:: self.stride]
-        available = np.concatenate([[0], np.cumsum(source.available)])
-        first = index - frames + 1
-        whole = first >= 0
-        whole[whole] = available[index[whole] + 1] - available[first[whole]] == frames
-        if not whole.any():
-            raise UserError(f"period {self.name}: the data set holds no whole window of it")
-        return index[whole].astype(np.int64)
+# -- tidy tables ----------------------------------------------------------------------------
 
 
-def evaluate(
-    source: FieldSource,
-    models: Sequence[Reconstructor],
-    periods: Sequence[Period],
-    out: str | Path,
-    background: Background | None = None,
-    regions: Sequence[str] = REGIONS,
-    progress: Progress | None = None,
-) -> list[Row]:
-    """Score models on periods; every model on exactly the same frames.
-
-    Parameters
-    ----------
-    source
-        Truth, weather and observations.
-    models
-        Reconstructors with distinct names.
-    periods
-        Of which the scores are kept apart.
-    out
-        ``NAME.csv``: the tidy table of `FIELDS`; ``NAME.json`` beside it says what made it, and
-        lets an interrupted run go on: scores of a model and a period already there, on the same
-        data with the same weights and frames, are taken over.
-    background
-        For ``acc_climatology``; without it that score is left out.
-    regions
-        Keys of `co2net.regions.region`.
-    progress
-        Told the share done, the model and the period.
-    """
-    names = [model.info.name for model in models]
-    if len(set(names)) < len(names):
-        raise UserError(f"evaluate: models need distinct names, not {', '.join(names)}")
-    out = Path(out)
-    masks = {key: region(key).mask(source.grid) for key in regions}
-    frames = max(window_length(model) for model in models)
-    about: dict[str, Any] = {
-        "title": "Scores of reconstructions",
-        "data": {key: source.attrs.get(key) for key in ("title", "version", "simulated", "digest")},
-        "data_digest": source_digest(source),
-        "background": None if background is None else background.digest,
-        "stations": len(source.stations),
-    }
-    rows, about["parts"] = _resume(out, about)
-    steps = [(period, model) for period in periods for model in models]
-    for number, (period, model) in enumerate(steps):
-        index = period.index(source, frames)
-        key = f"{period.name} {model.info.name}"
-        part = _plain(
-            {
-                **asdict(period),
-                "model": model.info.name,
-                "title": model.info.title,
-                "digest": model.info.digest,
-                "window": frames,
-                "frames": int(index.size),
-                "regions": list(regions),
-                "preset": model.info.preset,
-                "target": model.info.target,
-                "parameters": model.info.parameters,
-                "trained_on": model.info.trained_on,
-            }
-        )
-        if about["parts"].get(key) == part:
-            continue
-        scores = Scores(source.grid, masks)
-        for start in range(0, index.size, _BATCH):
-            batch = index[start : start + _BATCH]
-            truth = source.read(["co2"], batch)[0]
-            usual = None
-            if background is not None:
-                usual = background.field(source.time[batch], source.observations(batch))
-            scores.update(truth, model.reconstruct(source, batch), usual)
-            if progress is not None:
-                share = (number + min(1.0, (start + _BATCH) / index.size)) / len(steps)
-                progress(share, f"{model.info.name}, {period.name}")
-        rows = [row for row in rows if (row.period, row.model) != (period.name, model.info.name)]
-        rows += [
-            Row(period.name, model.info.name, key, metric, METRICS[metric], value, scores.frames)
-            for key, values in scores.results().items()
-            for metric, value in values.items()
-            if np.isfinite(value)
-        ]
-        about["parts"][key] = part
-        _write(out, rows, about)
-    wanted = {(period.name, model.info.name) for period, model in steps}
-    rows = [row for row in rows if (row.period, row.model) in wanted]
-    parts = about["parts"].items()
-    about["parts"] = {k: part for k, part in parts if (part["name"], part["model"]) in wanted}
-    _write(out, rows, about)
-    return rows
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back, to compare with what was written."""
-    return json.loads(json.dumps(values, default=str))
-
-
-def _resume(out: Path, about: Mapping[str, Any]) -> tuple[list[Row], dict[str, Any]]:
-    """Rows and parts of an earlier run on the same data; none where there is none."""
-    if not out.is_file() or not out.with_suffix(".json").is_file():
-        return [], {}
-    rows, before = read_rows(out), read_about(out)
-    if any(before.get(key) != about[key] for key in ("data_digest", "background")):
-        return [], {}
-    return rows, before["parts"]
-
-
-def _write(out: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
-    with atomic_path(out) as draft, draft.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, FIELDS, lineterminator="\n")
+def write_table(path: Path, lines: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Write a CSV file; numbers to five decimals, empty where there is none."""
+    with atomic_path(path) as draft, draft.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**asdict(row), "value": f"{row.value:.5f}"} for row in rows)
-    made = {**about, "made": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "provenance": provenance()}
-    with atomic_path(out.with_suffix(".json")) as draft:
-        draft.write_text(json.dumps(made, indent=1, default=str) + "\n", encoding="utf-8")
+        writer.writerows({name: _cell(line[name]) for name in names} for line in lines)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.5f}" if np.isfinite(value) else ""
+    return value
+
+
+def write_rows(path: Path, rows: Sequence[Row] | Sequence[Margin] | Sequence[SiteRow]) -> None:
+    """Write rows of one kind as a tidy table."""
+    kinds: dict[str, type] = {SCORES: Row, MARGINS: Margin, STATIONS: SiteRow}
+    names = [field.name for field in fields(kinds[path.name])]
+    write_table(path, (asdict(row) for row in rows), names)
+
+
+def write_about(path: Path, about: Mapping[str, Any]) -> None:
+    """Write JSON."""
+    with atomic_path(path) as draft:
+        draft.write_text(json.dumps(about, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def read_rows(path: str | Path) -> list[Row]:
-    """The table that `evaluate` wrote.
+    """The scores that `co2net evaluate` wrote; bounds are NaN where there is no interval.
 
     Raises
     ------
     UserError
-        When there is none, or it is something else.
+        When there are none, or the file is something else.
     """
     try:
         with Path(path).open(encoding="utf-8", newline="") as handle:
@@ -229,131 +82,274 @@ def read_rows(path: str | Path) -> list[Row]:
 
 
 def _row(line: Mapping[str, str]) -> Row:
-    values: dict[str, Any] = {**line, "value": float(line["value"]), "frames": int(line["frames"])}
-    return Row(**values)
+    values: dict[str, Any] = dict(line)
+    for name in ("value", "low", "high"):
+        values[name] = float(line[name]) if line[name] else float("nan")
+    return Row(**{**values, "n": int(line["n"])})
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
-    """What made the table: the JSON beside it."""
+    """What made a table of scores: the JSON beside it.
+
+    Raises
+    ------
+    UserError
+        When it is missing or damaged.
+    """
     try:
         return json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise UserError(f"{path}: its .json is missing or damaged ({error})") from None
 
 
-# -- as a page ------------------------------------------------------------------------------
+# -- pages ----------------------------------------------------------------------------------
 
 
-def markdown(rows: Sequence[Row], about: Mapping[str, Any], regions: Sequence[str]) -> str:
-    """Tables by period, models down and regions across: RMSE, ACC and bias.
-
-    The best of every column of RMSE is set in bold.
-    """
-    value = {(r.period, r.model, r.region, r.metric): r.value for r in rows}
-    lines = []
+def scores_markdown(
+    rows: Sequence[Row], margins: Sequence[Margin], about: Mapping[str, Any]
+) -> str:
+    """Tables by period: the document's regions, where else, and margins of the best model."""
+    value = {(r.period, _label(r), r.region, r.metric): r for r in rows}
+    lines: list[str] = []
     for period in dict.fromkeys(row.period for row in rows):
-        parts = [part for part in about["parts"].values() if part["name"] == period]
-        models = list(dict.fromkeys(row.model for row in rows if row.period == period))
-        models.sort(key=lambda m: value[period, m, regions[0], "rmse_document"])
-        first = parts[0]
+        mine = [row for row in rows if row.period == period]
+        labels = list(dict.fromkeys(_label(row) for row in mine))
+        labels.sort(key=lambda m: value[period, m, "global", "rmse_document"].value)
         lines += [
-            f"## {period} ({first['role']})",
+            f"## {period} ({mine[0].split})",
             "",
-            f"{first['frames']} frames, every {_ordinal(first['stride'])}. RMSE in ppm / ACC / "
-            "ACC about the climatology.",
+            f"{mine[0].n} frames, every {ordinal(about['every'])}. RMSE in ppm with its 95 % "
+            "interval / ACC / ACC about the climatology.",
             "",
-            "| model | " + " | ".join(regions) + " | bias (ppm) |",
-            "|---" * (len(regions) + 2) + "|",
+            f"| model | {' | '.join(DOCUMENT_REGIONS)} | bias (ppm) | amplitude |",
+            "|---" * (len(DOCUMENT_REGIONS) + 3) + "|",
         ]
-        best = {
-            key: min(round(value[period, m, key, "rmse_document"], 3) for m in models)
-            for key in regions
-        }
-        for model in models:
+        best = _best(value, period, labels, DOCUMENT_REGIONS)
+        for label in labels:
             cells = []
-            for key in regions:
-                score = value[period, model, key, "rmse_document"]
-                text = f"{score:.3f}"
-                text = f"**{text}**" if round(score, 3) == best[key] else text
-                others = [
-                    value.get((period, model, key, metric)) for metric in ("acc", "acc_climatology")
-                ]
+            for region in DOCUMENT_REGIONS:
+                row = value.get((period, label, region, "rmse_document"))
+                texts = [_score(row, bold=row is not None and row is best.get(region))]
+                for metric in ("acc", "acc_climatology"):
+                    other = value.get((period, label, region, metric))
+                    texts.append("–" if other is None else f"{other.value:.3f}")
+                cells.append(" / ".join(texts))
+            shift = value[period, label, "global", "bias"].value
+            moves = value.get((period, label, "global", "amplitude"))
+            cells += [f"{shift:+.3f}", "–" if moves is None else f"{moves.value:.2f}"]
+            lines.append(f"| {label} | {' | '.join(cells)} |")
+        there = [p for p in PLACES if any(row.region == p for row in mine)]
+        lines += [
+            "",
+            f"RMSE (ppm) elsewhere, {period}; distances are km from the nearest station:",
+            "",
+            f"| model | {' | '.join(there)} |",
+            "|---" * (len(there) + 1) + "|",
+        ]
+        best = _best(value, period, labels, there)
+        for label in labels:
+            found = [value.get((period, label, place, "rmse_document")) for place in there]
+            cells = [
+                _plain(row, bold=row is not None and row is best.get(place))
+                for place, row in zip(there, found, strict=True)
+            ]
+            lines.append(f"| {label} | {' | '.join(cells)} |")
+        lines += ["", *_margin_lines(period, margins)]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _label(row: Row) -> str:
+    return f"{row.model} (all seeds)" if row.seed == ALL_SEEDS else (
+        f"{row.model} (seed {row.seed})" if row.seed not in ("", "0") else row.model
+    )  # fmt: skip
+
+
+def _best(
+    value: Mapping[tuple[str, str, str, str], Row],
+    period: str,
+    labels: Sequence[str],
+    regions: Sequence[str],
+) -> dict[str, Row]:
+    out = {}
+    for region in regions:
+        found = [value.get((period, label, region, "rmse_document")) for label in labels]
+        there = [row for row in found if row is not None]
+        if there:
+            out[region] = min(there, key=lambda row: row.value)
+    return out
+
+
+def _plain(row: Row | None, bold: bool) -> str:
+    if row is None:
+        return "–"
+    return f"**{row.value:.3f}**" if bold else f"{row.value:.3f}"
+
+
+def _score(row: Row | None, bold: bool) -> str:
+    if row is None or not np.isfinite(row.low):
+        return _plain(row, bold)
+    return f"{_plain(row, bold)} ({row.low:.2f}–{row.high:.2f})"
+
+
+def _margin_lines(period: str, margins: Sequence[Margin]) -> list[str]:
+    """By how much the best model globally is below each other one."""
+    mine = [m for m in margins if (m.period, m.metric) == (period, "rmse_document")]
+    globe = [m for m in mine if m.region == "global"]
+    if not globe:
+        return []
+    best = max({m.model for m in globe}, key=lambda name: sum(m.model == name for m in globe))
+    others = [m.other for m in sorted(globe, key=lambda m: m.percent) if m.model == best]
+    value = {(m.other, m.region): m for m in mine if m.model == best}
+    there = [r for r in MARGIN_REGIONS if any(m.region == r for m in mine)]
+    lines = [
+        f"Per cent that {best} takes off each other model's RMSE, {period}, with paired 95 % "
+        "intervals; a dash where it is not the better one:",
+        "",
+        f"| below | {' | '.join(there)} |",
+        "|---" * (len(there) + 1) + "|",
+    ]
+    for other in others:
+        cells = []
+        for region in there:
+            found = value.get((other, region))
+            if found is None:
+                cells.append("–")
+            elif np.isfinite(found.percent_low):
                 cells.append(
-                    " / ".join([text, *("–" if v is None else f"{v:.3f}" for v in others)])
+                    f"{found.percent:.1f} ({found.percent_low:.1f}–{found.percent_high:.1f})"
                 )
-            shift = value[period, model, regions[0], "bias"]
-            lines.append(f"| {model} | " + " | ".join(cells) + f" | {shift:+.3f} |")
-        lines.append("")
-    return "\n".join(lines[:-1]) + "\n"
+            else:
+                cells.append(f"{found.percent:.1f}")
+        lines.append(f"| {other} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
-def results_page(rows: Sequence[Row], about: Mapping[str, Any], command: str) -> str:
-    """The page ``docs/results.md``: what was measured, on what, by which command, and tables.
+def stations_markdown(rows: Sequence[SiteRow], about: Mapping[str, Any]) -> str:
+    """Root of the mean square error over all withheld sites, with and without them as input."""
+    lines = [
+        "## Stations held out",
+        "",
+        f"{about['sites']} sites, {about['how']}; {about['frames']} frames of "
+        f"{', '.join(about['periods'])}. Root mean square difference (ppm) between the field in a "
+        "site's cell and what the site reports, its noise included: pooled over sites and "
+        "frames, and the median site. `stations.csv` has every site.",
+        "",
+        "| model | withheld | median | as input | median |",
+        "|---" * 5 + "|",
+    ]
+    found: dict[str, dict[int, list[SiteRow]]] = {}
+    for row in rows:
+        if row.metric == "rmse":
+            label = f"{row.model}@{row.seed}" if row.seed not in ("", "0") else row.model
+            found.setdefault(label, {}).setdefault(row.withheld, []).append(row)
+    pooled = {
+        (label, hidden): float(np.sqrt(np.average([r.value**2 for r in some],
+                                                  weights=[r.n for r in some])))
+        for label, both in found.items() for hidden, some in both.items()
+    }  # fmt: skip
+    for label in sorted(found, key=lambda name: pooled[name, 1]):
+        cells = []
+        for hidden in (1, 0):
+            middle = float(np.median([row.value for row in found[label][hidden]]))
+            cells += [f"{pooled[label, hidden]:.2f}", f"{middle:.2f}"]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def results_page(folder: Path, about: Mapping[str, Any]) -> str:
+    """The page of a folder of results: what was measured on what, by which command, and tables.
 
     Parameters
     ----------
-    rows, about
-        What `read_rows` and `read_about` give.
-    command
-        That makes the table again.
+    folder
+        Holds sections written by evaluations.
+    about
+        Provenance of the latest.
     """
-    data, made = about["data"], about["provenance"]
-    regions = list(dict.fromkeys(row.region for row in rows))
-    models = {part["model"]: part for part in about["parts"].values()}
+    data = about["data"]
     simulated = (
         "**The world is simulated.** These are scores of an observing system simulation "
         "experiment: truth, weather and observations come from the nature run that this program "
         "ships, so they say how well a method rebuilds that world, and nothing about the real "
-        "one. They are not the published model's and stand beside no number of its paper."
+        "one. They are not the published model's and stand beside no number of its paper unless "
+        "marked as another data set."
         if data["simulated"]
         else "Truth is the data set's own CO2, itself a model's product."
     )
     lines = [
         "# Results",
         "",
-        "Generated; do not edit. Made by",
+        "Generated; do not edit. Last made by",
         "",
-        f"    {command}",
+        f"    {about['command']}",
         "",
         f"Data: {data['title']}, version {data['version']} ({data['digest']}), "
-        f"{about['stations']} stations. Program: co2net {made['co2net']}, commit {made['commit']}. "
-        f"{about['made'][:10]}. The table in full is `data/benchmarks/results.csv`.",
+        f"{about['stations']} stations. Program: commit {about['commit']}. "
+        f"{about['created'][:10]}. What every number means: [evaluation.md](evaluation.md).",
         "",
         simulated,
         "",
+    ]
+    if (folder / ABOUT).is_file() and (folder / SCORES).is_file():
+        lines += _about_models(read_about(folder / SCORES), read_rows(folder / SCORES))
+    for name in SECTIONS:
+        if (folder / name).is_file():
+            lines += [(folder / name).read_text(encoding="utf-8").rstrip("\n"), ""]
+    tables = sorted((folder / "tables").glob("*.md"))
+    if tables:
+        lines += ["## The document's tables on this data set", ""]
+        lines += [
+            line for path in tables
+            for line in (path.read_text(encoding="utf-8").rstrip("\n"), "")
+        ]  # fmt: skip
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _about_models(about: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+    several = {name: seeds for name, seeds in about["seeds"].items() if len(seeds) > 1}
+    lines = [
         "- RMSE is the project document's: the mean over frames of the root of the area-weighted "
         "mean square error.",
         "- ACC is the document's: anomalies about the truth's mean over the frames scored. Trend, "
         "season and the hour of the day count as anomalies, so it is high for any method that "
         "knows a climatology. The second ACC is about the climatology with the stations' level.",
-        "- Every model is scored on the same frames. One seed each: differences of a few "
-        "hundredths of a ppm may be chance.",
-        "- Climatology and interpolation use the observations of the frame alone; networks those "
-        "of their window.",
-        *_cautions(rows, models),
+        "- Amplitude is how much the cells' values move in time, the model's over the truth's.",
+        "- Every model is scored on the same frames. Intervals draw weeks with replacement: they "
+        "say what another sample of weather would change, not another training.",
+        "- Seeds: "
+        + ("; ".join(f"{name} {len(seeds)}" for name, seeds in several.items()) + "; all others one"
+           if several else "one each")
+        + ".",
+        *_cautions(rows, about["models"]),
         "",
         "| model | preset | parameters | target | training |",
         "|---|---|---|---|---|",
-    ]
-    for name, part in models.items():
+    ]  # fmt: skip
+    for name, part in about["models"].items():
         lines.append(
             f"| {name} | {part['preset'] or '–'} | {part['parameters'] / 1e6:.2f} M "
             f"| {part['target'] or '–'} | {_training(part['trained_on'])} |"
         )
-    return "\n".join([*lines, "", markdown(rows, about, regions)])
+    return [*lines, ""]
 
 
 def _cautions(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the tables must not be read for."""
     windows = {part["trained_on"].get("windows") for part in models.values()} - {None}
+    targets = {part["target"] for part in models.values() if part["target"]}
     lines = []
     if len(windows) > 1:
         lines.append(
             f"- The networks saw between {min(windows)} and {max(windows)} windows in training: "
             "their order here is no comparison of architectures."
         )
+    if len(targets) > 1:
+        lines.append(
+            f"- Networks rebuild different targets ({', '.join(sorted(targets))}): compare those "
+            "of one target to compare networks."
+        )
     score = {
-        (row.period, row.model): row.value
+        (row.period, _label(row)): row.value
         for row in rows
         if (row.region, row.metric) == ("global", "rmse_document")
     }
@@ -374,7 +370,8 @@ def _training(trained: Mapping[str, Any]) -> str:
     return f"{trained['years']}, every frame"
 
 
-def _ordinal(number: int) -> str:
+def ordinal(number: int) -> str:
+    """``9th``; ``one`` for 1, to follow "every"."""
     if number == 1:
         return "one"
     suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 * (number // 10 % 10 != 1), "th")

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from co2net.assets import atomic_path, data_path
+from co2net.assets import data_path
 from co2net.errors import UserError
 from co2net.schema import StoreSource
 from co2net.source import FieldSource, Index
@@ -408,48 +408,68 @@ class Reconstruct(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Spec):
-    """Score models; see `co2net.evaluation.report.evaluate`.
+    """Evaluate models; see `co2net.evaluation.request`.
 
     Parameters
     ----------
     models : list of str or None
         Names or folders. None: all that are shipped.
+    seeds : bool
+        Whether the other seeds of these take part.
     split : {'test', 'validation', 'train'}
         Part of the paper's split whose years are scored.
     periods : list of str or None
-        Instead: years, months or days.
+        Instead: years, months, days or FIRST/LAST.
     regions : list of str
-        Keys of `co2net.regions.region`.
+        Further keys of `co2net.regions.region`.
     every : int
         Score every n-th frame.
+    withhold, folds, table, budget, settings, cases, seed
+        As in `co2net.evaluation.request.Request`.
+    runs : str or None
+        Folder of a table's runs. None: ``runs`` among the results.
     out : str or None
         Folder of results. None: one in the job's folder.
     """
 
     kind: ClassVar[str] = "evaluate"
     models: list[str] | None = None
+    seeds: bool = False
     split: str = "test"
     periods: list[str] | None = None
-    regions: list[str] = field(default_factory=lambda: ["global", "ocean", "eurasia"])
+    regions: list[str] = field(default_factory=list)
     every: int = 9
+    withhold: str | None = None
+    folds: int = 0
+    table: str | None = None
+    budget: str = "200 steps"
+    settings: dict[str, Any] = field(default_factory=dict)
+    cases: bool = True
+    seed: int = 0
+    runs: str | None = None
     out: str | None = None
+
+    def _request(self) -> Any:
+        from co2net.evaluation.request import Request
+
+        return Request(**{f.name: getattr(self, f.name) for f in fields(Request)})
 
     def settled(self) -> Self:
         """See `Spec.settled`."""
-        if self.split not in ("test", "validation", "train"):
-            raise UserError(f"split '{self.split[:40]}': choose test, validation or train")
-        if self.every < 1:
-            raise UserError("every must be at least 1")
+        self._request().check()
         return replace(
             super().settled(),
             models=None if self.models is None else [_model(name) for name in self.models],
             out=None if self.out is None else str(Path(self.out).absolute()),
+            runs=None if self.runs is None else str(Path(self.runs).absolute()),
         )
 
     def _default_name(self) -> str:
+        if self.table is not None:
+            return f"table {self.table}, {self.budget}"
         return f"scores, {', '.join(self.periods or [self.split])}"
 
-    def _default_data(self) -> Path:
+    def _default_data(self) -> Path | None:
         archive = data_path("archive")
         return archive if (archive / "meta.json").is_file() else super()._default_data()
 
@@ -459,34 +479,23 @@ class Evaluate(Spec):
 
     def work(self, folder: Path, progress: Progress) -> dict[str, Any]:
         """See `Spec.work`."""
-        from co2net import models
-        from co2net.background import Background, default_background_path
-        from co2net.evaluation import report
-        from co2net.windows import PARTS, split
+        from co2net.evaluation.request import run
+        from co2net.evaluation.tables import TrainingStopped
 
-        years = split("carbontracker")
-        roles = {str(year): part for part in PARTS for year in years.years(part)}
-        wanted = self.periods or [year for year, part in roles.items() if part == self.split]
-        loaded = [models.load(name) for name in self.models or models.available()]
-        if not loaded:
-            raise UserError("no trained model is there; name the folders of runs")
-        source, usual = open_data(self.data), None
-        if default_background_path().is_dir():
-            usual = Background.load(default_background_path())
-        out = Path(self.outputs(folder)["out"])
-        rows = report.evaluate(
-            source,
-            loaded,
-            [report.Period(p, roles.get(p[:4], "outside the split"), self.every) for p in wanted],
-            out / "scores.csv",
-            background=usual if usual is not None and usual.grid == source.grid else None,
-            regions=self.regions,
-            progress=progress,
-        )
-        text = report.markdown(rows, report.read_about(out / "scores.csv"), self.regions)
-        with atomic_path(out / "scores.md") as draft:
-            draft.write_text(text, encoding="utf-8")
-        return {"out": str(out), "rows": len(rows)}
+        request, out = self._request(), Path(self.outputs(folder)["out"])
+        data = None if self.data is None else Path(self.data)
+        try:
+            done = run(
+                request,
+                open_data(self.data),
+                out,
+                command=request.command(data, out, None),
+                progress=progress,
+                cache_dir=data_path("cache", "frames"),
+            )
+        except TrainingStopped:
+            raise Stopped from None
+        return {"out": str(out), "rows": len(done.lines), "notes": list(done.notes)}
 
 
 @dataclass(frozen=True, kw_only=True)

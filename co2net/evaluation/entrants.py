@@ -1,0 +1,149 @@
+"""Who is compared: models by the name of their checkpoint's folder, and their seeds.
+
+``NAME@SEED`` is another training of NAME with another seed: ``co2net@1`` beside ``co2net``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from co2net.assets import data_path
+from co2net.errors import UserError
+from co2net.inference import window_length
+from co2net.source import FieldSource
+
+if TYPE_CHECKING:
+    from co2net.models.base import ModelInfo, Reconstructor
+
+_CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A model that takes part; loaded when its turn comes, so that many fit into memory.
+
+    Parameters
+    ----------
+    name : str
+        Of the comparison: the checkpoint's folder without its seed.
+    seed : str
+        Seed of its training; empty where nothing was drawn.
+    load
+        Gives the model.
+    """
+
+    name: str
+    seed: str
+    load: Callable[[], Reconstructor]
+
+    @property
+    def label(self) -> str:
+        """Name and seed, for files and messages."""
+        return f"{self.name}@{self.seed}" if self.seed else self.name
+
+    @property
+    def title(self) -> str:
+        """Name, with the seed where it is not the first: the checkpoint's folder."""
+        return self.name if self.seed in ("", "0") else self.label
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of an entrant without keeping its weights.
+
+    Parameters
+    ----------
+    info
+        Of the model; its name is the family's.
+    reach : int
+        Frames from the first to the last that it reads for one field.
+    """
+
+    info: ModelInfo
+    reach: int
+
+
+def entrants(models: Sequence[str] | None = None, seeds: bool = False) -> list[Entrant]:
+    """The entrants of names of checkpoints and folders of runs.
+
+    Parameters
+    ----------
+    models
+        None: all that are shipped, with all their seeds.
+    seeds
+        Whether ``NAME@*`` beside a named checkpoint takes part too.
+
+    Raises
+    ------
+    UserError
+        When one is unknown, or two have the same name and seed.
+    """
+    from co2net import models as registry
+
+    shipped = registry.available()
+    wanted = shipped if models is None else list(dict.fromkeys(models))
+    if seeds:
+        for asked in [name for name in wanted if "@" not in Path(name).name]:
+            if asked in shipped:
+                wanted += [name for name in shipped if name.startswith(f"{asked}@")]
+            else:
+                wanted += sorted(str(p) for p in Path(asked).parent.glob(f"{Path(asked).name}@*"))
+    wanted = list(dict.fromkeys(wanted))
+    if not wanted:
+        raise UserError("no trained model is there; give --models, names or folders of runs")
+    found = [_entrant(item, shipped) for item in wanted]
+    labels = [one.label for one in found]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise UserError(f"{', '.join(twice)} would take part twice; rename one of the folders")
+    return found
+
+
+def _entrant(item: str, shipped: Sequence[str]) -> Entrant:
+    from co2net import models as registry
+
+    folder = Path(item)
+    if not (folder / _CONFIG).is_file():
+        if item not in shipped:
+            raise UserError(
+                f"no trained model '{item[:80]}'; there are {', '.join(shipped) or 'none'}, "
+                "or give the folder of a run"
+            )
+        folder = data_path("checkpoints", item)
+    name, _, seed = folder.resolve().name.partition("@")
+    if not seed and (folder / _CONFIG).is_file():
+        try:
+            train = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["train"]
+            seed = str(train["seed"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{folder / _CONFIG} is damaged; train the model again") from None
+    return Entrant(name, seed, lambda: registry.load(item))
+
+
+def survey(source: FieldSource, asked: Sequence[Entrant]) -> dict[str, Known]:
+    """Label -> what is known, after checking that every model can read the data set.
+
+    Raises
+    ------
+    UserError
+        When a model is for another grid, or the data set lacks a variable or the stations.
+    """
+    found = {}
+    for one in asked:
+        model: Any = one.load()
+        if model.grid != source.grid:
+            raise UserError(
+                f"{one.label} is for {model.grid!r}, the data lie on {source.grid!r}; regrid the "
+                "data or train a model on this grid"
+            )
+        if hasattr(model, "reader"):
+            try:
+                model.reader(source)
+            except UserError as error:
+                raise UserError(f"{one.label}: {error}") from None
+        found[one.label] = Known(model.info, window_length(model))
+    return found
