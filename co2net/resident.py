@@ -227,7 +227,7 @@ def _digest(reader: WindowReader, frames: Index, *, weather: bool) -> str:
         background = reader.background
         label += [reader.target, background.digest if background is not None else ""]
         label += [repr(statistics.target_scale(reader.target)), repr(statistics.anomaly_scale)]
-        label += [repr(statistics.co2_mean), *source.stations.code]
+        label += [repr(statistics.co2_mean), repr(statistics.station_gain), *source.stations.code]
     found = hashlib.sha256("\n".join(label).encode())
     for part in parts:
         found.update(part)

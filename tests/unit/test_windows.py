@@ -135,9 +135,23 @@ def test_a_window_holds_what_its_channels_say(source, statistics, background, ta
     np.testing.assert_allclose(batch.inputs[1, k], expected / statistics.scale[k], atol=5e-3)
     row, column = source.stations.cells(GRID)
     mask = batch.inputs[:, reader.channels.index("station_mask")]
-    assert mask.sum() == 3 * 8 * np.unique(row * 24 + column).size
-    assert (mask[:, :, row, column] == 1).all()
+    cells = np.unique(row * 24 + column).size
+    assert statistics.station_gain == pytest.approx(np.sqrt(GRID.lat.size * GRID.lon.size / cells))
+    assert (mask > 0).sum() == 3 * 8 * cells
+    np.testing.assert_allclose(mask[:, :, row, column], statistics.station_gain, rtol=1e-3)
     np.testing.assert_allclose(batch.clock, clock(source.time[index[:, None] + reader.offsets]))
+
+
+def test_a_lone_station_is_seen_as_a_scaled_departure(source, statistics):
+    reader = WindowReader(source, statistics, "absolute")
+    index = CT.windows(source, "train")[[5]]
+    row, column = source.stations.cells(GRID)
+    cells, first, count = np.unique(row * 24 + column, return_index=True, return_counts=True)
+    station, cell = first[count == 1][0], cells[count == 1][0]
+    seen = source.observations(index)[0, station]
+    found = reader.read(index).inputs[0, reader.known, -1].reshape(-1)[cell]
+    departure = (seen - statistics.co2_mean) / statistics.co2_scale
+    np.testing.assert_allclose(found, statistics.station_gain * departure, rtol=2e-3)
 
 
 def test_truth_is_not_read_when_not_asked_for(source, statistics, background):
