@@ -324,11 +324,12 @@ class Session:
             verb, _, month = str(message["act"]).partition(":")
             self.shell.tell(notices=[n for n in self.notices if n["action"] != message["act"]])
             if verb == "make":
-                self._make_month(month)
+                self.make_month(month)
             elif verb == "show":
                 self._bar_said({"month": month})
 
-    def _make_month(self, month: str) -> None:
+    def make_month(self, month: str) -> None:
+        """Simulate a month that the embedded world lacks."""
         known = any(entry["key"] == month for entry in self.service.months())
         if not (self.service.can_make_months and known):
             return
@@ -389,6 +390,7 @@ class Session:
             self._toolbar[:] = [self.view.toolbar]
             if "bar" not in self.view.furniture:
                 self.bar.playing = False
+            self.bar.runs = self.service.runs()  # a page may narrow them
             self.shell.param.update(
                 page=key,
                 furniture=sorted(self.view.furniture),
@@ -454,6 +456,7 @@ class Session:
     def _months_changed(self) -> None:
         months = self.service.months()
         self.bar.param.update(runs=self.service.runs(), months=months)
+        self.view.update({"months"})
         month = self._asked_for
         state = next((entry["state"] for entry in months if entry["key"] == month), "")
         if not month or state == "making":

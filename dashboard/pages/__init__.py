@@ -40,7 +40,8 @@ class View(Protocol):
     def update(self, changed: set[str]) -> None:
         """Follow the view's state; ``changed`` names the parameters that are new.
 
-        ``models`` among them says that the models on offer may be others than before.
+        ``models`` among them says that the models on offer may be others than before, ``months``
+        that the frames with data are.
         """
 
     def judged(self) -> tuple[str, ...]:
@@ -73,9 +74,10 @@ class Page:
 @cache
 def registry() -> dict[str, Page]:
     """All pages, in the order of the rail."""
-    from dashboard.pages import compare, explore
+    from dashboard.pages import cases, compare, explore, training
 
-    return {page.key: page for page in (explore.PAGE, compare.PAGE)}
+    pages = (explore.PAGE, compare.PAGE, cases.PAGE, training.PAGE)
+    return {page.key: page for page in pages}
 
 
 def words() -> dict[str, Mapping[str, Word]]:

@@ -1,0 +1,150 @@
+// Case studies: the list on the left; the chosen case with its text, maps, series and scores.
+function el(tag, className, ...children) {
+  const node = document.createElement(tag)
+  node.className = className
+  node.append(...children.filter((child) => child != null))
+  return node
+}
+
+export function render({model}) {
+  const say = model.strings
+  const facts = {chosen: "", head: {}, story: "", models: [], pair: [], shots: [], value_bar: null, difference_bar: null,
+                 table: "", faults: [], empty: {text: "", months: []}, links: {}, progress: ""}
+  const figures = model.get_child("figures")
+  const root = el("div", "cases")
+
+  // The list
+  const list = el("ul", "list")
+  for (const entry of model.cases) {
+    const button = el("button", "pick", el("span", "name", entry.title), el("span", "sub", entry.dates), el("span", "sub", entry.kind))
+    button.dataset.case = entry.key
+    button.addEventListener("click", () => model.send_msg({case: entry.key}))
+    list.append(el("li", "", button))
+  }
+  const side = el("nav", "side", list)
+  side.setAttribute("aria-label", say.list)
+
+  // Title, text and where to go from here
+  const title = el("h2", "title"), meta = el("p", "meta"), story = el("p", "story"), faults = el("ul", "faults")
+  const links = ["explore", "compare"].map((page) => {
+    const link = el("a", `go ${page}`, say[page])
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) { return }
+      event.preventDefault()
+      model.send_msg({go: page})
+    })
+    return link
+  })
+  const head = el("header", "head", el("div", "words", title, meta, story, faults), el("div", "links", ...links))
+  head.setAttribute("aria-live", "polite")
+
+  // What to do where the data lack a month
+  const empty_text = el("p", ""), empty_months = el("div", "months")
+  const empty = el("section", "empty", empty_text, empty_months)
+
+  // Maps, chart, table
+  const panel = (figure, role) => {
+    const title = el("h3", "name"), note = el("span", "note"), when = el("p", "when")
+    const map = el("div", "map", figure)
+    const node = el("figure", "panel", el("div", "heading", el("div", "row", title, note), when), map)
+    node.dataset.role = role
+    return {node, title, note, when}
+  }
+  const pair = ["truth", "model"].map((role, n) => panel(figures[n], role))
+  const shots = [0, 1, 2, 3].map((n) => panel(figures[2 + n], `moment${n}`))
+  shots.forEach((shot, n) => {
+    const button = el("button", "show", say.show)
+    button.addEventListener("click", () => model.send_msg({moment: n}))
+    shot.node.querySelector(".row").append(button)
+  })
+  const bars = {value: el("div", "colourbar value"), difference: el("div", "colourbar difference")}
+  const chips = el("div", "chips")
+  chips.setAttribute("role", "group")
+  chips.setAttribute("aria-label", say.series)
+  const progress = el("p", "progress")
+  progress.setAttribute("role", "status")
+  const chart = el("section", "chart", el("h3", "name", say.series), chips, el("div", "plot", figures[6]), progress)
+  const numbers = el("section", "numbers")
+  const body = el("div", "body",
+    el("div", "now", ...pair.map((one) => one.node), bars.value),
+    chart,
+    el("div", "shots", el("div", "row-of-maps", ...shots.map((one) => one.node)), bars.difference),
+    numbers)
+  root.append(side, el("div", "case", head, empty, body))
+
+  const draw_chosen = () => list.querySelectorAll("button").forEach((button) => {
+    if (button.dataset.case === facts.chosen) { button.setAttribute("aria-current", "true") } else { button.removeAttribute("aria-current") }
+  })
+  const draw_head = () => { title.textContent = facts.head.title ?? ""; meta.textContent = facts.head.meta ?? ""; root.classList.toggle("globe", facts.head.shape === "globe") }
+  const draw_story = () => {
+    story.textContent = facts.story
+    story.hidden = !facts.story
+    faults.replaceChildren(...facts.faults.map((text) => el("li", "", text)))
+    faults.hidden = facts.faults.length === 0
+  }
+  const draw_links = () => links.forEach((link, n) => { link.href = facts.links[["explore", "compare"][n]] ?? "#" })
+  const draw_empty = () => {
+    const nothing = facts.empty.text !== ""
+    empty.hidden = !nothing
+    body.hidden = nothing
+    story.hidden = nothing || !facts.story
+    head.querySelector(".links").hidden = nothing
+    empty_text.textContent = facts.empty.text
+    empty_months.replaceChildren(...facts.empty.months.map((month) => {
+      if (month.making) { return el("p", "making", month.wait) }
+      const button = el("button", "make", month.label)
+      button.addEventListener("click", () => model.send_msg({month: month.key}))
+      return button
+    }))
+  }
+  const draw_panels = (panels, texts) => panels.forEach((one, n) => {
+    const text = texts[n]
+    one.node.hidden = !text
+    if (!text) { return }
+    one.title.textContent = text.title
+    one.note.textContent = text.note
+    one.when.textContent = text.when
+    one.node.setAttribute("aria-label", `${text.title}, ${text.when}`)
+  })
+  const draw_bar = (bar, spec) => {
+    bar.hidden = !spec
+    if (!spec) { return }
+    const ramp = el("div", "ramp")
+    ramp.style.background = `linear-gradient(to right, ${spec.colours.join(",")})`
+    const scale = el("div", "scale", ...spec.ticks.map((tick) => {
+      const mark = el("span", "tick", tick.text)
+      mark.style.left = `${tick.at}%`
+      return mark
+    }))
+    bar.setAttribute("aria-label", spec.label)
+    bar.replaceChildren(el("span", "unit", spec.label), el("div", "axis", ramp, scale))
+  }
+  const draw_chips = () => {
+    const focused = root.getRootNode().activeElement?.dataset?.model
+    chips.replaceChildren(...facts.models.map((entry) => {
+      const chip = el("button", "chip")
+      chip.dataset.model = entry.name
+      chip.setAttribute("aria-pressed", entry.on)
+      chip.innerHTML = `<svg viewBox="0 0 26 8" aria-hidden="true"><line x1="1" x2="25" y1="4" y2="4"/></svg><span></span>`
+      const line = chip.querySelector("line")
+      line.style.stroke = entry.colour
+      line.style.strokeDasharray = entry.dash
+      chip.querySelector("span").textContent = entry.label
+      chip.addEventListener("click", () => model.send_msg({model: entry.name}))
+      return chip
+    }))
+    if (focused) { chips.querySelector(`[data-model="${CSS.escape(focused)}"]`)?.focus() }
+  }
+  const draw_progress = () => { progress.textContent = facts.progress }
+  const draw_table = () => { numbers.innerHTML = facts.table }  // made and escaped by the server
+  const drawers = [[["chosen"], draw_chosen], [["head"], draw_head], [["story", "faults"], draw_story], [["links"], draw_links],
+    [["pair"], () => draw_panels(pair, facts.pair)], [["shots"], () => draw_panels(shots, facts.shots)],
+    [["value_bar"], () => draw_bar(bars.value, facts.value_bar)],
+    [["difference_bar"], () => draw_bar(bars.difference, facts.difference_bar)],
+    [["models"], draw_chips], [["progress"], draw_progress], [["table"], draw_table], [["empty", "story"], draw_empty]]
+  const draw = (news) => drawers.forEach(([names, drawer]) => { if (names.some((name) => name in news)) { drawer() } })
+  model.on("msg:custom", (news) => { Object.assign(facts, news); draw(news) })
+  draw(facts)
+  model.send_msg({ready: true})
+  return root
+}

@@ -1,0 +1,721 @@
+"""Case studies: events of ``data/cases.yml``, told by numbers that the data give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from html import escape
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+import param
+from bokeh.models import ColumnDataSource, DatetimeTicker, FixedTicker, HoverTool, Span
+from numpy.typing import NDArray
+from panel.custom import Children
+
+from co2net.errors import UserError
+from co2net.evaluation.cases import Case, CaseSeries, case_series, load_cases
+from co2net.inference import TRUTH
+from co2net.regions import region
+from co2net.source import nearest_frame
+from dashboard.components import ASSETS, Part, css
+from dashboard.maps.figures import MapFigures
+from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display, nice_limits, number
+from dashboard.maps.projection import Raster
+from dashboard.numbers import Numbers
+from dashboard.pages import Page
+from dashboard.plots import chart, paint, span
+from dashboard.service import Latest, Service
+from dashboard.state import ViewState, World
+from dashboard.theme import line
+
+if TYPE_CHECKING:
+    from dashboard.session import Session
+
+MOMENTS = 4
+"""Most moments whose difference maps are shown."""
+LINES = 8
+"""Most series that are drawn, the truth among them."""
+COMPARISON_EVERY = 9
+"""Of months that are compared, every 9th frame counts: 27 a month, at all hours of the day."""
+_DEFAULTS = ("co2net-plus", "vit", "interpolation")
+_PAIR = ("truth", "model")
+_TELL_SECONDS = 0.3
+_DAY = 86.4e6  # ms
+
+
+class CasesPart(Part):
+    """The list of cases, and the chosen one.
+
+    Told: ``chosen``, ``head``, ``story``, ``models``, ``panels``, ``bars``, ``table``, ``empty``,
+    ``links``, ``progress``.
+    """
+
+    cases = param.List(default=[])
+    figures = Children()
+
+    _esm = ASSETS / "cases.js"
+    _stylesheets: ClassVar[list[str]] = css("base", "cases")
+
+
+class _StaleError(Exception):
+    """Another case or other models have been asked for meanwhile."""
+
+
+def every(case: Case) -> int:
+    """Every how many frames of a case are read."""
+    return COMPARISON_EVERY if case.kind == "comparison" else 1
+
+
+def frames_of(case: Case, service: Service) -> NDArray[np.int64]:
+    """Positions of all frames of a case on the time axis, whether they hold data or not."""
+    time = service.source.time
+    parts = [np.flatnonzero((time >= a) & (time < b + 1)) for a, b in case.spans]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def missing_months(case: Case, service: Service) -> list[str]:
+    """Months (YYYY-MM) of a case of which the data lack frames or that lie beyond them."""
+    there = service.source.available
+    index = frames_of(case, service)
+    months = service.source.time[index].astype("datetime64[M]")
+    lacking = set(months[~there[index]].astype(str).tolist())
+    for start, end in case.spans:
+        wanted = np.arange(start.astype("datetime64[M]"), end.astype("datetime64[M]") + 1)
+        lacking |= {str(month) for month in wanted if month not in months}
+    return sorted(lacking)
+
+
+def limits_of(case: Case, service: Service) -> tuple[float, float]:
+    """Colour limits of CO2 that hold for all frames of a case, and suit its surroundings.
+
+    5 and 95 % of the truth in the region's box and a quarter of its size around it (2 and 98 % of
+    the whole Earth), in some frames spread over the case.
+    """
+    source = service.source
+    index = frames_of(case, service)
+    index = index[np.linspace(0, index.size - 1, min(12, index.size)).astype(int)]
+    fields = service.engine.fields(TRUTH, source.time[index])
+    west, south, east, north = region(case.region).bounds
+    margin = max(east - west, north - south) / 4
+    rows = (source.grid.lat >= south - margin) & (source.grid.lat <= north + margin)
+    columns = (source.grid.lon - west + margin) % 360.0 <= east - west + 2 * margin
+    if not (rows.any() and columns.any()):
+        rows[:], columns[:] = True, True
+    share = [5, 95] if region(case.region).polygons else [2, 98]
+    low, high = np.nanpercentile(fields[:, rows][:, :, columns], share)
+    return nice_limits(float(low), float(high))
+
+
+class CasesView:
+    """The page of one session."""
+
+    furniture = frozenset({"bar", "drawer"})
+    inspector_open = False
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        service, t = session.service, session.t
+        try:
+            self.cases = {case.key: case for case in load_cases()}
+            self._fault = ""
+        except UserError as error:
+            self.cases, self._fault = {}, str(error)
+        whole = [key for key, case in self.cases.items() if not missing_months(case, service)]
+        self._first = next(iter([*whole, *self.cases]), "")
+        self.case: Case | None = None
+        self._series: CaseSeries | None = None
+        self._limits: dict[str, tuple[float, float]] = {}
+        self._asked: tuple[Any, ...] = ()
+        self._lock = Lock()
+        self._looking = False
+        self._fresh = self._due = True
+        self._work: Latest[Any] = Latest(service.slow, session.deliver)
+        self._moments: Latest[Any] = Latest(service.quick, session.deliver)
+        self.pair = self._maps(_PAIR)
+        self.shots = self._maps([f"moment{n}" for n in range(MOMENTS)])
+        self._plot = self._figure()
+        plots = [*self.pair.figures, *self.shots.figures, self._plot]
+        self.board = CasesPart(
+            self._said,
+            strings=t.section("cases") | {"computing": t("shell.computing")},
+            cases=[self._entry(case) for case in self.cases.values()],
+            figures=[pn.pane.Bokeh(plot, sizing_mode="stretch_both") for plot in plots],
+            sizing_mode="stretch_both",
+        )
+        names = {session.layer_name(name): name for name in session.world.models}
+        self._model = pmui.Select(
+            label=t("cases.model"),
+            size="small",
+            width=190,
+            margin=0,
+            options=names,
+            value=session.state.a if names else None,
+            css_classes=["pick-a"],
+        )
+        self._model.param.watch(self._picked, "value")
+        self.toolbar = pn.FlexBox(
+            *([self._model] if names else []), sizing_mode="stretch_width", margin=0
+        )
+
+    # -- building -----------------------------------------------------------------------
+
+    def _maps(self, roles: Sequence[str]) -> MapFigures:
+        source = self.session.service.source
+        return MapFigures(
+            roles,
+            source.grid,
+            source.stations,
+            360,
+            on_tap=lambda lat, lon: None,
+            on_box=lambda *box: None,
+            on_view=self._viewed,
+        )
+
+    def _figure(self) -> Any:
+        t = self.session.t
+        plot = chart("case-series", y_label=f"{t('map.co2')} (ppm)", time=self.session.state.lang)
+        empty: dict[str, Any] = {"day": np.array([]), "label": []}
+        self._data = ColumnDataSource(empty | {f"s{n}": np.array([]) for n in range(LINES)})
+        self._lines = [
+            plot.line("day", f"s{n}", source=self._data, line_width=2.6 if n == 0 else 1.9)
+            for n in range(LINES)
+        ]
+        self._dots = [
+            plot.scatter("day", f"s{n}", source=self._data, size=5, line_color=None)
+            for n in range(LINES)
+        ]
+        self._now = Span(dimension="height", line_width=1.5, line_color="#ff2d78")
+        plot.add_layout(self._now)
+        self._marks = [
+            Span(dimension="height", line_width=1, line_dash="dotted", visible=False)
+            for _ in range(MOMENTS)
+        ]
+        for mark in self._marks:
+            plot.add_layout(mark)
+        self._hover = HoverTool(renderers=[self._lines[0]], mode="vline")
+        plot.add_tools(self._hover)
+        return plot
+
+    def _entry(self, case: Case) -> dict[str, str]:
+        lang = self.session.state.lang
+        return {
+            "key": case.key,
+            "title": case.title[lang],
+            "dates": self._dates(case),
+            "kind": self.session.t(f"cases.kind_{case.kind}"),
+        }
+
+    def _dates(self, case: Case) -> str:
+        return ", ".join(case.months) if case.months else f"{case.start} – {case.end}"
+
+    # -- choices ------------------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """See `dashboard.pages.View`."""
+        name = self.session.t("page.cases")
+        return name if self.case is None else f"{self.case.title[self.session.state.lang]} · {name}"
+
+    def judged(self) -> tuple[str, ...]:
+        """See `dashboard.pages.View`; the page has numbers of its own."""
+        return ()
+
+    def judged_now(self, numbers: Numbers) -> None:
+        """See `dashboard.pages.View`."""
+
+    def models(self) -> tuple[str, ...]:
+        """Models whose series are drawn."""
+        there = self.session.world.models
+        word = self.session.state.details.get("series")
+        if word is not None:
+            chosen = [name for name in word.split(",") if name in there]
+        else:
+            asked = self.case.models if self.case and self.case.models else _DEFAULTS
+            chosen = [name for name in asked if name in there] or list(there[:2])
+        return tuple(chosen[: LINES - 1])
+
+    def _picked(self, event: param.parameterized.Event) -> None:
+        if event.new is not None and event.new != self.session.state.a:
+            self.session.state.a = event.new
+
+    def _said(self, message: dict[str, Any]) -> None:
+        session = self.session
+        if "case" in message and message["case"] in self.cases:
+            session.state.keep(case=str(message["case"]))
+        elif "model" in message and message["model"] in session.world.models:
+            name, chosen = str(message["model"]), list(self.models())
+            chosen = [one for one in chosen if one != name] if name in chosen else [*chosen, name]
+            session.state.keep(series=",".join(chosen[: LINES - 1]) or "none")
+        elif "month" in message:
+            session.make_month(str(message["month"]))
+        elif "moment" in message and self.case is not None:
+            frames = self._moment_frames()
+            n = message["moment"]
+            if isinstance(n, int) and 0 <= n < len(frames):
+                session.state.frame = frames[n]
+        elif message.get("go") in ("explore", "compare") and self.case is not None:
+            session.state.param.update(**self._target(str(message["go"])))
+
+    def _target(self, page: str) -> dict[str, Any]:
+        """What another page is to show of the case."""
+        assert self.case is not None
+        target: dict[str, Any] = {"page": page, "region": self.case.region, "point": None}
+        if page == "explore":
+            target["show"] = TRUTH
+        return target
+
+    def _links(self) -> dict[str, str]:
+        """Addresses of the other pages, for who copies one."""
+        state, world = self.session.state, self.session.world
+        links = {}
+        for page in ("explore", "compare"):
+            values = {name: getattr(state, name) for name in ("frame", "a", "b", "lang", "theme")}
+            links[page] = "?" + ViewState(world, **(values | self._target(page))).address()
+        return links
+
+    # -- following the state ------------------------------------------------------------
+
+    def update(self, changed: set[str]) -> None:
+        """See `dashboard.pages.View`."""
+        state = self.session.state
+        fresh, self._fresh = self._fresh, False
+        case = self.cases.get(state.details.get("case", self._first))
+        new_case = case is not self.case
+        self.case = case
+        if case is None:
+            self._show_nothing()
+            return
+        maps = (self.pair, self.shots)
+        for figures in maps:
+            if fresh or changed & {"projection", "cells"}:
+                figures.set_projection(state.projection, smooth=not state.cells)
+            if fresh or changed & {"theme"}:
+                figures.set_theme(state.theme)
+            place = region(case.region)
+            if fresh or new_case or changed & {"stations"}:
+                # On a small map of the whole Earth they would hide it.
+                figures.set_stations(state.stations and bool(place.polygons))
+            if fresh or new_case or changed & {"projection"}:
+                figures.set_region(place)
+                figures.fit(place)
+        if changed & {"theme"} or fresh:
+            self._paint()
+        if self._model.value != state.a and state.a in self.session.world.models:
+            self._model.value = state.a
+        self.board.tell(chosen=case.key, head=self._head(case), models=self._chips())
+        missing = missing_months(case, self.session.service)
+        self._show_missing(missing)
+        if missing:
+            return
+        self._due |= fresh or new_case or bool(changed - {"frame"})
+        self.session.bar.runs = self._runs()
+        frames = frames_of(case, self.session.service)
+        if state.frame not in frames:
+            moments = self._moment_frames()
+            state.frame = moments[len(moments) // 2]  # comes back here
+            return
+        self.board.tell(links=self._links())
+        self._now.location = self._stamp(state.frame)
+        self._ask_frame()
+        if self._due:
+            self._due = False
+            self._ask_moments()
+            self._ask_series()
+
+    def _runs(self) -> list[list[int]]:
+        """[start, end) of every stretch of the case, through which the time bar plays."""
+        assert self.case is not None
+        index = frames_of(self.case, self.session.service)
+        parts = np.split(index, np.flatnonzero(np.diff(index) > 1) + 1)
+        return [[int(part[0]), int(part[-1]) + 1] for part in parts]
+
+    def _moment_frames(self) -> list[int]:
+        assert self.case is not None
+        source = self.session.service.source
+        return [nearest_frame(source, moment) for moment in self.case.moments[:MOMENTS]]
+
+    def _stamp(self, index: int) -> float:
+        """Where a frame lies on the axis of the chart."""
+        time = self.session.service.source.time[index]
+        day = time.astype("datetime64[D]")
+        hour = float((time - day).astype(np.int64)) * 1e3
+        return float(self._places(np.array([day]))[0]) - _DAY / 2 + hour
+
+    # -- maps ---------------------------------------------------------------------------
+
+    def _viewed(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self.session.deliver(self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if self.session.view is not self or self.case is None:
+            return
+        if self.pair.look():
+            self._ask_frame()
+        if self.shots.look():
+            self._ask_moments()
+
+    def _ask_frame(self) -> None:
+        state = self.session.state
+        assert self.case is not None
+        what = self.case, (TRUTH, state.a), state.frame, self.pair.raster
+        self.session.frames.submit(partial(self._compute_frame, *what), self._show_frame)
+
+    def _compute_frame(
+        self, case: Case, layers: tuple[str, str], index: int, raster: Raster
+    ) -> tuple[Any, ...]:
+        service = self.session.service
+        if case.key not in self._limits:
+            self._limits[case.key] = limits_of(case, service)
+        frame = service.frame(layers, index)
+        return case, layers, index, raster, frame, raster.project(frame.fields)
+
+    def _show_frame(self, result: tuple[Any, ...]) -> None:
+        case, layers, index, raster, frame, images = result
+        session = self.session
+        stale = case is not self.case or raster is not self.pair.raster
+        if stale or session.view is not self:
+            return
+        low, high = session.state.co2 or self._limits[case.key]
+        for role in _PAIR:
+            self.pair.set_scale(role, low, high, diverging=False)
+        names = [session.layer_name(layer) for layer in layers]
+        self.pair.set_hover(
+            {
+                role: (name, CO2.unit, CO2.digits, False)
+                for role, name in zip(_PAIR, names, strict=True)
+            },
+            session.t("map.station"),
+        )
+        self.pair.show(images, frame.fields)
+        self.board.tell(
+            pair=[self._panel(layer, index, layer in frame.faults) for layer in layers],
+            value_bar=colour_bar(session.t("map.co2"), CO2, low, high),
+        )
+        session.painted(index, frame.faults)
+        if session.bar.playing:
+            session.service.look_ahead(layers, index)
+
+    def _panel(self, layer: str, index: int, absent: bool) -> dict[str, str]:
+        session = self.session
+        return {
+            "title": session.layer_name(layer),
+            "when": session.caption(layer, index),
+            "note": session.t("map.absent") if absent else "",
+        }
+
+    def _ask_moments(self) -> None:
+        what = self.session.state.a, self._moment_frames(), self.shots.raster
+        self._moments.submit(partial(self._compute_moments, *what), self._show_moments)
+
+    def _compute_moments(self, model: str, frames: list[int], raster: Raster) -> tuple[Any, ...]:
+        service = self.session.service
+        found = [service.frame([DIFFERENCE + model], index) for index in frames]
+        empty = np.full((1, *service.source.grid.shape), np.nan, dtype=np.float32)
+        fields = [one.fields for one in found] + [empty] * (MOMENTS - len(found))
+        stacked = np.concatenate(fields)
+        return model, frames, raster, found, stacked, raster.project(stacked)
+
+    def _show_moments(self, result: tuple[Any, ...]) -> None:
+        model, frames, raster, found, fields, images = result
+        session = self.session
+        if session.view is not self or raster is not self.shots.raster:
+            return
+        layer = DIFFERENCE + model
+        low, high = session.service.limits(layer, frames[0])
+        if session.state.spread is not None:
+            low, high = -session.state.spread, session.state.spread
+        shown = display(layer)
+        hover = {}
+        for n, role in enumerate(self.shots.roles):
+            self.shots.set_scale(role, low, high, diverging=True)
+            name = session.when(frames[n]) if n < len(frames) else ""
+            hover[role] = (name, shown.unit, shown.digits, True)
+        self.shots.set_hover(hover, session.t("map.station"))
+        self.shots.show(images, fields)
+        self.board.tell(
+            shots=[
+                self._panel(layer, index, layer in one.faults)
+                for index, one in zip(frames, found, strict=True)
+            ],
+            difference_bar=colour_bar(session.t("map.co2_difference"), shown, low, high),
+        )
+
+    # -- series -------------------------------------------------------------------------
+
+    def _ask_series(self) -> None:
+        assert self.case is not None
+        names = self.models()
+        service = self.session.service
+        asked = self.case.key, names, int(np.count_nonzero(service.source.available))
+        with self._lock:
+            if asked == self._asked:
+                return
+            self._asked = asked
+        self._clear_series()
+        work = partial(self._compute_series, self.case, names, asked)
+        self._work.submit(work, lambda _: None)
+
+    def _compute_series(self, case: Case, names: tuple[str, ...], asked: tuple[Any, ...]) -> None:
+        """The truth first, then one model after the other, each shown as it comes."""
+        engine = self.session.service.engine
+        faults: dict[str, str] = {}
+        told = [0.0]
+
+        def progress(share: float, _: str, number: int, name: str) -> None:
+            if self._asked != asked:
+                raise _StaleError
+            if monotonic() - told[0] > _TELL_SECONDS:
+                told[0] = monotonic()
+                done = (number + share) / (len(names) + 1)
+                self.session.deliver(partial(self._show_progress, asked, name, done))
+
+        # Each call adds a model; those before it are in the engine's cache.
+        found: CaseSeries | None = None
+        chosen: tuple[str, ...] = ()
+        try:
+            for number, name in enumerate((TRUTH, *names)):
+                tell = partial(progress, number=number, name=name)
+                tell(0.0, "")
+                models = chosen if name == TRUTH else (*chosen, name)
+                try:
+                    found = case_series(engine, case, models, every(case), tell)
+                except UserError as error:
+                    faults[name] = str(error)
+                    if name == TRUTH:
+                        break
+                    continue
+                chosen = models
+                self.session.deliver(partial(self._show_series, asked, found, dict(faults), False))
+        except _StaleError:
+            return
+        self.session.deliver(partial(self._show_series, asked, found, faults, True))
+
+    def _places(self, days: NDArray[np.datetime64]) -> NDArray[np.float64]:
+        """Where days lie on the axis of the chart (ms): months that are compared, side by side."""
+        assert self.case is not None
+        stamps = days.astype("datetime64[D]").astype(np.float64) * _DAY + _DAY / 2
+        for n, (start, _) in enumerate(self.case.spans if self.case.months else ()):
+            mine = days.astype("datetime64[M]") == start.astype("datetime64[M]")
+            stamps[mine] += n * 40 * _DAY - float(start.astype(np.int64)) * _DAY
+        return stamps
+
+    def _label_axis(self, case: Case) -> None:
+        axis = self._plot.xaxis[0]
+        if case.months:
+            middles = [(n * 40 + 15.5) * _DAY for n in range(len(case.months))]
+            axis.ticker = FixedTicker(ticks=middles)
+            axis.major_label_overrides = dict(zip(middles, case.months, strict=True))
+        else:
+            axis.ticker = DatetimeTicker(desired_num_ticks=5)
+            axis.major_label_overrides = {}
+
+    def _clear_series(self) -> None:
+        self._series = None
+        empty: dict[str, Any] = {"day": np.array([]), "label": []}
+        self._data.data = empty | {f"s{n}": np.array([]) for n in range(LINES)}
+        self.board.tell(table="", story="", faults=[], progress="")
+
+    def _show_progress(self, asked: tuple[Any, ...], name: str, share: float) -> None:
+        if asked == self._asked:
+            text = self.session.t(
+                "cases.progress", name=self.session.layer_name(name), share=f"{share:.0%}"
+            )
+            self.board.tell(progress=text)
+
+    def _show_series(
+        self,
+        asked: tuple[Any, ...],
+        found: CaseSeries | None,
+        faults: dict[str, str],
+        last: bool,
+    ) -> None:
+        if asked != self._asked:
+            return
+        case, session = self.cases[asked[0]], self.session
+        lines = [f"{session.layer_name(name)}: {text}" for name, text in faults.items()]
+        if last:
+            self.board.tell(progress="", faults=lines)
+        if found is None:
+            return
+        self._series = found
+        names = list(found.values)
+        days = self._places(found.days)
+        data: dict[str, Any] = {"day": days, "label": found.days.astype(str)}
+        for n in range(LINES):
+            there = n < len(names)
+            data[f"s{n}"] = found.values[names[n]] if there else np.full(days.size, np.nan)
+        # Lines break between months that are compared.
+        cuts = np.flatnonzero(np.diff(days) > 5 * _DAY) + 1
+        for name in [name for name in data if name.startswith("s")]:
+            data[name] = np.insert(data[name], cuts, np.nan)
+        for name in ("day", "label"):
+            data[name] = np.insert(data[name], cuts, data[name][cuts - 1])
+        self._data.data = data
+        span(self._plot.y_range, list(found.values.values()), 2.0)
+        pad = max(0.02 * (days[-1] - days[0]), 0.5 * _DAY)
+        self._plot.x_range.update(start=days[0] - pad, end=days[-1] + pad)
+        self._label_axis(case)
+        rows = [("", "@label")]
+        rows += [(session.layer_name(name), f"@s{n}{{0.00}} ppm") for n, name in enumerate(names)]
+        self._hover.tooltips = rows
+        for n, mark in enumerate(self._marks):
+            moments = self._moment_frames()
+            mark.visible = n < len(moments)
+            if n < len(moments):
+                mark.location = self._stamp(moments[n])
+        self._paint()
+        self.board.tell(table=self._table(found))
+        if last:
+            self.board.tell(story=self._story(found))
+
+    def _story(self, found: CaseSeries) -> str:
+        """The case's text with the numbers of this data set."""
+        session, lang = self.session, self.session.state.lang
+        values = {name: _plain(text) for name, text in found.placeholders(lang).items()}
+        if "best" in values:
+            values["best"] = session.layer_name(values["best"])
+        return found.case.fill(lang, values)
+
+    def _table(self, found: CaseSeries) -> str:
+        """HTML: every series' first, last, change, and scores; everything is escaped."""
+        t, theme = self.session.t, self.session.state.theme
+        columns = ["first", "last", "change", "rmse", "correlation", "amplitude"]
+        head = "".join(
+            f'<th scope="col" title="{escape(t(f"cases.{key}_hint"))}">'
+            f"{escape(t(f'cases.{key}'))}</th>"
+            for key in columns
+        )
+        scores = found.scores
+        best = found.best if len(scores) > 1 else ""
+        body = []
+        for name, values in found.values.items():
+            drawn = line(name, theme)
+            own = scores.get(name, {})
+            cells = [
+                number(float(values[0]), 1),
+                number(float(values[-1]), 1),
+                number(found.change(values), 1, signed=True),
+                *(
+                    number(own[key], 2) if key in own else ""
+                    for key in ("rmse", "correlation", "amplitude")
+                ),
+            ]
+            row = "".join(
+                f"<td{' class=best' if name == best and key == 'rmse' else ''}>{escape(cell)}</td>"
+                for key, cell in zip(columns, cells, strict=True)
+            )
+            body.append(
+                f'<tr data-model="{escape(name)}"><th scope="row">'
+                f'<span class="key" style="background:{drawn.colour}"></span>'
+                f"{escape(self.session.layer_name(name))}</th>{row}</tr>"
+            )
+        note = t("cases.note")
+        if found.case.months:
+            note += " " + t("cases.sampled", every=every(found.case))
+        return (
+            f'<table><thead><tr><th scope="col"></th>{head}</tr></thead>'
+            f"<tbody>{''.join(body)}</tbody></table><p class=hint>{escape(note)}</p>"
+        )
+
+    def _paint(self) -> None:
+        theme = self.session.state.theme
+        paint(self._plot, theme)
+        names = (TRUTH, *self.models())
+        if self._series is not None:
+            names = tuple(self._series.values)
+        for strokes, dots, name in zip(self._lines, self._dots, names, strict=False):
+            drawn = line(name, theme)
+            strokes.glyph.update(line_color=drawn.colour, line_dash=list(drawn.dash))
+            dots.glyph.update(fill_color=drawn.colour)
+        for mark in self._marks:
+            mark.line_color = line(TRUTH, theme).colour
+
+    # -- words --------------------------------------------------------------------------
+
+    def _head(self, case: Case) -> dict[str, str]:
+        t, lang = self.session.t, self.session.state.lang
+        place = region(case.region)
+        name = t.or_else(f"region.{place.key}", place.name_zh if lang == "zh" else place.name_en)
+        roles: dict[str, list[str]] = {}
+        for year, role in case.roles().items():
+            roles.setdefault(role, []).append(year)
+        words = [self._dates(case), name]
+        for role, years in roles.items():
+            key = role.replace(" ", "_")
+            words.append(f"{', '.join(years)}: {t(f'cases.role_{key}')}")
+        if self.session.service.simulated:
+            words.append(t("map.simulated"))
+        shape = "region" if place.polygons else "globe"
+        return {"title": case.title[lang], "meta": " · ".join(words), "shape": shape}
+
+    def _chips(self) -> list[dict[str, Any]]:
+        chosen = self.models()
+        chips = []
+        for name in self.session.world.models:
+            drawn = line(name, self.session.state.theme)
+            chips.append(
+                {
+                    "name": name,
+                    "label": self.session.layer_name(name),
+                    "colour": drawn.colour,
+                    "dash": ",".join(str(v) for v in drawn.dash),
+                    "on": name in chosen,
+                }
+            )
+        return chips
+
+    def _show_missing(self, missing: list[str]) -> None:
+        session = self.session
+        states = {m["key"]: m["state"] for m in session.service.months()}
+        can = session.service.can_make_months and all(month in states for month in missing)
+        text = session.t("cases.missing" if can else "cases.never", months=", ".join(missing))
+        self.board.tell(
+            empty={
+                "text": text if missing else "",
+                "months": [
+                    {
+                        "key": month,
+                        "label": session.t("cases.make", month=month),
+                        "making": states[month] == "making",
+                        "wait": session.t("notice.making", month=month),
+                    }
+                    for month in (missing if can else [])
+                ],
+            }
+        )
+
+    def _show_nothing(self) -> None:
+        text = self._fault or self.session.t("cases.none")
+        self.board.tell(chosen="", empty={"text": text, "months": []})
+
+
+def _plain(text: str) -> str:
+    """A number without a sign where it is nothing, and with a true minus; days as they are."""
+    if re.fullmatch(r"[+-]?0\.0+", text):
+        return text.lstrip("+-")
+    return "−" + text[1:] if text.startswith("-") else text
+
+
+def _case(word: str, world: World) -> str:
+    if word not in {case.key for case in load_cases()}:
+        raise ValueError(word)
+    return word
+
+
+def _models(word: str, world: World) -> str:
+    names = word.split(",")
+    if word != "none" and not set(names) <= set(world.models):
+        raise ValueError(word)
+    return ",".join(dict.fromkeys(names))
+
+
+PAGE = Page("cases", CasesView, {"case": _case, "series": _models})
