@@ -74,10 +74,9 @@ class Page:
 @cache
 def registry() -> dict[str, Page]:
     """All pages, in the order of the rail."""
-    from dashboard.pages import cases, compare, explore, training
+    from dashboard.pages import cases, compare, explore
 
-    pages = (explore.PAGE, compare.PAGE, cases.PAGE, training.PAGE)
-    return {page.key: page for page in pages}
+    return {page.key: page for page in (explore.PAGE, compare.PAGE, cases.PAGE)}
 
 
 def words() -> dict[str, Mapping[str, Word]]:
