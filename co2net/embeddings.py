@@ -89,15 +89,16 @@ class Embedding(nn.Module):
         if self.name == "climode":
             self._write_climode(clock, out)
             return
-        place = self.place.to(out.dtype)
+        place, psi = self.factors(clock, wind)
+        multiply(place[:, None, None], psi[:, None], out.unflatten(1, (9, 5)))
+
+    def factors(self, clock: Tensor, wind: Tensor) -> tuple[Tensor, Tensor]:
+        """psi(x, y) (9, H, W) and psi(t) (B, 5, T, H, W) of a wind embedding."""
         turn = clock[:, :, int(self.name == "wind-year")].float()
         phase = (2 * math.pi) * wind.float() * turn[:, None, :, None, None]
-        psi = out.unflatten(1, (len(place), 5))
-        psi[:, :, 4] = place[:, None]
-        place = place[:, None]
-        for k in (0, 1):  # U, V
-            psi[:, :, 2 * k] = place * phase[:, k, None].cos().to(out.dtype)
-            psi[:, :, 2 * k + 1] = place * phase[:, k, None].sin().to(out.dtype)
+        u, v = phase.unbind(dim=1)
+        parts = (u.cos(), u.sin(), v.cos(), v.sin(), torch.ones_like(u))
+        return self.place.to(wind.dtype), torch.stack([x.to(wind.dtype) for x in parts], dim=1)
 
     def _write_climode(self, clock: Tensor, out: Tensor) -> None:
         angle = (2 * math.pi) * clock.float()
@@ -107,6 +108,14 @@ class Embedding(nn.Module):
         out[:, :4] = moving
         out[:, 4:10] = place
         out[:, 10:].unflatten(1, (4, 6))[:] = moving[:, :, None] * place
+
+
+def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """``out = a b``, with nothing between where no gradient is asked for."""
+    if a.requires_grad or b.requires_grad:
+        out.copy_(a * b)
+    else:
+        torch.mul(a, b, out=out)
 
 
 def _periodic(grid: LatLonGrid) -> Tensor:

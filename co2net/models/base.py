@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from co2net.embeddings import Embedding
+from co2net.embeddings import Embedding, multiply
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
+from co2net.models.layers import patchify
 from co2net.source import FieldSource, Index
 from co2net.windows import WINDS
 
@@ -31,10 +32,14 @@ class Reconstruction:
         Normalised target of the window's last frame.
     wind : (B, 2, T, H, W) or None
         Normalised wind rebuilt from the temporal features, where the network has them.
+    cells : (Q,) or None
+        In training a network may answer only some cells, drawn from PyTorch's random numbers:
+        their positions in the flattened grid; ``co2`` is (B, Q) then.
     """
 
     co2: Tensor
     wind: Tensor | None = None
+    cells: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -149,17 +154,53 @@ class Stem(nn.Module):
 
     def forward(self, inputs: Tensor, clock: Tensor) -> Tensor:
         """(B, C, T, H, W), (B, T, 2) -> (B, C', T, H, W)."""
-        batch, known, frames, height, width = inputs.shape
+        batch, _, frames, height, width = inputs.shape
         out = inputs.new_empty(batch, self.channels, frames, height, width)
-        out[:, :known] = inputs
-        sun = known + len(PLACE_CHANNELS)
-        out[:, known:sun] = self.place.to(inputs.dtype)[:, None]
-        last = sun + len(SUN_CHANNELS)
-        out[:, sun:last] = self.sun(clock)
-        if self.embedding.channels:
-            wind = inputs[:, list(self.winds)] if self.winds else inputs[:, :2]
-            self.embedding.write(clock, wind, out[:, last:])
+        last = self.channels - self.embedding.channels
+        self._write(inputs, clock, out[:, :last])
+        self.embedding.write(clock, self._wind(inputs), out[:, last:])
         return out
+
+    def plain(self, inputs: Tensor, clock: Tensor) -> Tensor:
+        """The channels of `forward` but the embedding's, which are the last."""
+        batch, _, frames, height, width = inputs.shape
+        last = self.channels - self.embedding.channels
+        out = inputs.new_empty(batch, last, frames, height, width)
+        self._write(inputs, clock, out)
+        return out
+
+    def patches(self, plain: Tensor, clock: Tensor, patch: tuple[int, int], tube: int) -> Tensor:
+        """(B, T/tube, N, C' * tube * p * q): `patchify` of `forward`, from `plain`.
+
+        The wind embedding, much the largest part, is written in patches from the start.
+        """
+        if self.embedding.name == "none":
+            return patchify(plain, patch, tube)
+        wind = self._wind(plain)
+        if not self.embedding.name.startswith("wind"):
+            whole = torch.cat([plain, self.embedding(clock, wind)], dim=1)
+            return patchify(whole, patch, tube)
+        known = patchify(plain, patch, tube)
+        place, psi = self.embedding.factors(clock, wind)
+        moving = patchify(psi, patch, tube).unflatten(-1, (1, 5, tube, -1))
+        still = patchify(place[None, :, None], patch, 1).unflatten(-1, (9, 1, 1, -1))
+        cells = tube * patch[0] * patch[1]
+        out = known.new_empty(*known.shape[:-1], self.channels * cells)
+        out[..., : known.shape[-1]] = known
+        multiply(still, moving, out[..., known.shape[-1] :].unflatten(-1, (9, 5, tube, -1)))
+        return out
+
+    def _write(self, inputs: Tensor, clock: Tensor, out: Tensor) -> None:
+        known = inputs.shape[1]
+        sun = known + len(PLACE_CHANNELS)
+        out[:, :known] = inputs
+        out[:, known:sun] = self.place.to(inputs.dtype)[:, None]
+        out[:, sun:] = self.sun(clock)
+
+    def _wind(self, inputs: Tensor) -> Tensor:
+        """(B, 2, T, H, W); without a wind, what tells the embedding its shape and type."""
+        first, second = self.winds or (0, 0)
+        return torch.stack([inputs[:, first], inputs[:, second]], dim=1)
 
 
 def wind_channels(channels: tuple[str, ...]) -> tuple[int, ...]:

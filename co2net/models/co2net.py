@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from co2net.errors import UserError
@@ -102,11 +103,11 @@ class Towers(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """(B, C, T, H, W) -> h_spatial, h_temporal, each (B, T/2, N, D) or None."""
-        space = time = None
-        if self.spatial:  # the even frames, counted from one: the last frame is among them
-            space = self.space_tokens(patchify(x[:, :, 1::2], self.patch, 1)) + self.space_place
-        if self.temporal:
-            time = self.time_tokens(patchify(x, self.patch, 2)) + self.time_place + self.time_order
+        return self.read(patchify(x, self.patch, 2))
+
+    def read(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The same from tubelets of two frames (B, T/2, N, C * 2 * p * q)."""
+        space, time = self._tokens(patches)
         depth = len(self.space_blocks if self.spatial else self.time_blocks)
         for layer in range(depth):
             if space is not None:
@@ -123,6 +124,28 @@ class Towers(nn.Module):
             time = self.time_norm(time)
         return space, time
 
+    def _tokens(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Both towers' tokens in one product.
+
+        The spatial tower reads the even frames, counted from one (the last frame is among
+        them): its weights are zero at a tubelet's first frame.
+        """
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
+        if self.spatial:
+            cells = self.patch[0] * self.patch[1]
+            weight = self.space_tokens.weight.unflatten(1, (-1, 1, cells))
+            weights.append(F.pad(weight, (0, 0, 1, 0)).flatten(1))
+            biases.append(self.space_tokens.bias)
+        if self.temporal:
+            weights.append(self.time_tokens.weight)
+            biases.append(self.time_tokens.bias)
+        tokens = F.linear(patches, torch.cat(weights), torch.cat(biases))
+        *_, d = self.space_place.shape if self.spatial else self.time_place.shape
+        space = tokens[..., :d] + self.space_place if self.spatial else None
+        time = tokens[..., -d:] + self.time_place + self.time_order if self.temporal else None
+        return space, time
+
     def start(self) -> None:
         """Initialise: ViT's weights, small positions, connections that begin silent."""
         initialise(self)
@@ -133,6 +156,15 @@ class Towers(nn.Module):
             for exchange in self.exchange:
                 assert isinstance(exchange, Exchange)
                 nn.init.zeros_(exchange.up.weight)
+
+
+def fuse(space: Tensor | None, time: Tensor | None) -> Tensor:
+    """h_spatial + h_temporal, or the one that there is."""
+    if space is not None and time is not None:
+        return space + time
+    alone = time if space is None else space
+    assert alone is not None
+    return alone
 
 
 class WindDecoder(nn.Module):
@@ -196,13 +228,9 @@ class CO2Net(Network):
 
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:
         """See `Network`."""
-        space, time = self.towers(self.stem(inputs, clock))
-        fused = (
-            space + time
-            if space is not None and time is not None
-            else (space if space is not None else time)
-        )
-        pooled = fused.mean(dim=1)
+        x = self.stem.plain(inputs, clock)
+        space, time = self.towers.read(self.stem.patches(x, clock, self.patch, 2))
+        pooled = fuse(space, time).mean(dim=1)
         co2 = unpatchify(self.head(pooled), self.shape, self.patch)[:, 0]
         wind = self.wind(time) if self.wind is not None else None
         return Reconstruction(co2, wind)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from co2net.models.base import PLACE_CHANNELS, SUN_CHANNELS, Layout, Network, Reconstruction, Stem
-from co2net.models.co2net import Size, Towers, TowersUsed, WindDecoder
+from co2net.models.co2net import Size, Towers, TowersUsed, WindDecoder, fuse
 from co2net.models.layers import (
     GlobeBlock,
     GlobeConv,
@@ -146,6 +146,7 @@ class CO2NetPlus(Network):
         self.moving = [n for n, name in enumerate(names) if name not in still]
         self.still = [n for n, name in enumerate(names) if name in still]
         skips = len(self.moving) * layout.frames + len(self.still)
+        self.patch = patch
         self.decoder = FineDecoder(skips, width, shape, patch, size)
         winds = self.towers.temporal and wind_loss and bool(self.stem.winds)
         self.wind = WindDecoder(width, shape, patch) if winds else None
@@ -155,13 +156,9 @@ class CO2NetPlus(Network):
 
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:
         """See `Network`."""
-        x = self.stem(inputs, clock)
-        space, time = self.towers(x)
-        fused = (
-            space + time
-            if space is not None and time is not None
-            else (space if space is not None else time)
-        )
+        x = self.stem.plain(inputs, clock)
+        space, time = self.towers.read(self.stem.patches(x, clock, self.patch, 2))
+        fused = fuse(space, time)
         tokens = torch.cat([fused.mean(dim=1), fused[:, -1]], dim=-1)
         window = torch.cat([x[:, self.moving].flatten(1, 2), x[:, self.still, -1]], dim=1)
         wind = self.wind(time) if self.wind is not None else None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from co2net.models.base import Layout, Network, Reconstruction, Stem
 from co2net.models.co2net import Size
-from co2net.models.layers import Block, check_patch, initialise, patchify, unpatchify
+from co2net.models.layers import Block, check_patch, initialise, unpatchify
 
 SIZES: dict[str, Size] = {
     "XS": Size(192, 5),
@@ -57,6 +57,7 @@ class ViT(Network):
 
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:
         """See `Network`."""
-        x = patchify(self.stem(inputs, clock), self.patch, self.frames)[:, 0]
+        x = self.stem.plain(inputs, clock)
+        x = self.stem.patches(x, clock, self.patch, self.frames)[:, 0]
         x = self.norm(self.blocks(self.tokens(x) + self.place))
         return Reconstruction(unpatchify(self.head(x), self.shape, self.patch)[:, 0])
