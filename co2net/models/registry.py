@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
-from co2net.models import co2net, co2net_plus, senseiver, swinlstm, vit
+from co2net.models import co2net, co2net_plus, cyclegan, senseiver, swinlstm, vit
 from co2net.models.base import Layout, Network
 from co2net.models.layers import parameter_count
 from co2net.schema import AUXILIARY
@@ -21,6 +21,23 @@ from co2net.windows import channel_names
 
 PRESETS = ("XS", "S", "B", "L")
 """Sizes; XS trains on a laptop's processor."""
+
+
+Objective = Literal["supervised", "unpaired", "paired"]
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Settings of `co2net.training.TrainConfig` that a family takes unless others are given."""
+
+    rate: float = 1e-3
+    decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0
+
+
+ADVERSARIAL = Optimiser(rate=2e-4, decay=0.0, betas=(0.5, 0.999), clip=0.0)
+"""CycleGAN's: Adam without decay or clipping."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,10 @@ class Family:
         Its class: ``network(layout, preset, **options)``.
     target : str
         Target when none is asked for.
+    objective : {'supervised', 'unpaired', 'paired'}
+        How it is trained (`co2net.training.objective`, `co2net.training.adversarial`).
+    optimiser
+        Its settings when none are asked for.
     """
 
     name: str
@@ -43,6 +64,8 @@ class Family:
     reference: str
     network: type[Network]
     target: str
+    objective: Objective = "supervised"
+    optimiser: Optimiser = Optimiser()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -54,6 +77,10 @@ class Family:
 _ICCV = (
     "CO2-Net: A Physics-Informed Spatio-Temporal Model for Global Surface CO2 Reconstruction, "
     "ICCV 2025"
+)
+_ICCV_2017 = (
+    "Zhu et al., Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, "
+    "ICCV 2017"
 )
 
 FAMILIES: dict[str, Family] = {
@@ -91,6 +118,27 @@ FAMILIES: dict[str, Family] = {
             "Transformer and LSTM, 2023",
             swinlstm.SwinLSTM,
             "absolute",
+        ),
+        Family(
+            "cyclegan",
+            "CycleGAN",
+            "Residual convolutions, trained unpaired against critics with cycle consistency.",
+            _ICCV_2017,
+            cyclegan.Generator,
+            "absolute",
+            "unpaired",
+            ADVERSARIAL,
+        ),
+        Family(
+            "cyclegan-paired",
+            "CycleGAN (paired)",
+            "CycleGAN's generator, trained on pairs by L1 and a critic of both.",
+            _ICCV_2017 + "; Isola et al., Image-to-Image Translation with Conditional "
+            "Adversarial Networks, CVPR 2017",
+            cyclegan.Generator,
+            "absolute",
+            "paired",
+            ADVERSARIAL,
         ),
         Family(
             "senseiver",

@@ -31,15 +31,16 @@ State = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Size:
-    """Width D at the finest level, doubled at each further one; layers of a level's cells."""
+    """Width D at the finest level, doubled at each further one; layers; cells of a token."""
 
     width: int
     depths: tuple[int, ...] = (2, 6)
     head: int = 32
+    patch: tuple[int, int] = (2, 2)
 
 
 SIZES: dict[str, Size] = {
-    "XS": Size(96, (2, 4)),
+    "XS": Size(96, (2, 4), patch=(4, 4)),
     "S": Size(128),
     "B": Size(192),
     "L": Size(576),
@@ -205,8 +206,8 @@ class SwinLSTM(Network):
     preset : {'XS', 'S', 'B', 'L'}
     embedding : str
         The embedding is CO2-Net's own; what it is made of are inputs of every network.
-    patch : (p, q)
-        Cells of a token.
+    patch : (p, q) or None
+        Cells of a token; None takes the preset's.
     window : (m, n)
         Tokens of a window. The grid is padded to whole windows at the coarsest level, a multiple
         of 16 cells by default: 90 x 120 to 96 x 128. Where no column is added, turning all
@@ -230,13 +231,14 @@ class SwinLSTM(Network):
         layout: Layout,
         preset: str = "B",
         embedding: str = "none",
-        patch: tuple[int, int] = (2, 2),
+        patch: tuple[int, int] | None = None,
         window: tuple[int, int] = (4, 4),
         recompute: bool = False,
     ) -> None:
         super().__init__()
         size, shape = SIZES[preset], layout.grid.shape
-        patch, window = (int(patch[0]), int(patch[1])), (int(window[0]), int(window[1]))
+        p, q = patch or size.patch
+        patch, window = (int(p), int(q)), (int(window[0]), int(window[1]))
         if min(*patch, *window) < 1:
             raise UserError(f"swinlstm: patch {patch} and window {window} must be at least (1, 1)")
         levels = len(size.depths)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from co2net.errors import UserError
+from co2net.models.registry import info
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -32,11 +33,12 @@ class TrainConfig:
     batch : int
         Windows a step and process.
     rate, decay, betas
-        AdamW: peak learning rate, weight decay of matrices, momenta.
+        AdamW: peak learning rate, weight decay of matrices, momenta. None takes the family's
+        (`co2net.models.registry.Family.optimiser`).
     warmup : float
         Share of the budget in which the rate rises; it then falls as a half cosine to zero.
     clip : float
-        Largest norm of the gradient.
+        Largest norm of the gradient; 0 leaves it as it is, None takes the family's.
     ema : float
         Decay of the averaged weights, which are the ones validated and kept; rises to this from
         0 as ``(1 + step) / (10 + step)``.
@@ -66,11 +68,11 @@ class TrainConfig:
     epochs: float | None = None
     minutes: float | None = None
     batch: int = 8
-    rate: float = 1e-3
-    decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.95)
+    rate: float | None = None
+    decay: float | None = None
+    betas: tuple[float, float] | None = None
     warmup: float = 0.03
-    clip: float = 1.0
+    clip: float | None = None
     ema: float = 0.998
     wind_loss: float = 0.2
     precision: Precision = "auto"
@@ -90,6 +92,18 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1")
 
+    def resolved(self) -> TrainConfig:
+        """The same with the family's own where nothing was given.
+
+        Raises
+        ------
+        UserError
+            When the model is unknown.
+        """
+        family = info(self.model)
+        own = {**asdict(family.optimiser), "target": family.target}
+        return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
@@ -108,6 +122,6 @@ class TrainConfig:
         if strange:
             raise UserError(f"unknown training settings: {', '.join(sorted(strange))}")
         data = dict(data)
-        if "betas" in data:
+        if data.get("betas") is not None:
             data["betas"] = tuple(data["betas"])
         return cls(**data)

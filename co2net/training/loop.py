@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from co2net.assets import atomic_path, provenance
 from co2net.background import Background, default_background_path
 from co2net.errors import UserError
-from co2net.models.base import Layout, Network, wind_channels
+from co2net.models.base import Layout, Network
 from co2net.models.checkpoint import (
     CONFIG_FILE,
     STATISTICS_FILE,
@@ -40,8 +40,10 @@ from co2net.models.layers import parameter_count
 from co2net.models.registry import create, info
 from co2net.resident import ResidentFrames, TensorBatch
 from co2net.source import FieldSource
+from co2net.training.adversarial import Paired, Unpaired
 from co2net.training.config import TrainConfig
-from co2net.training.losses import row_weights, semi_supervised
+from co2net.training.losses import row_weights
+from co2net.training.objective import Objective, Supervised
 from co2net.training.sample import Sample
 from co2net.training.state import Progressed, load_state, save_state
 from co2net.training.stream import Prefetcher
@@ -50,6 +52,11 @@ from co2net.windows import PARTS, Batch, Split, Statistics, WindowReader, channe
 Progress = Callable[[float, str], None]
 Stop = Callable[[], bool]
 METRICS_FILE = "metrics.jsonl"
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    "supervised": Supervised,
+    "unpaired": Unpaired,
+    "paired": Paired,
+}
 _LOG_EVERY = 25
 
 
@@ -92,13 +99,17 @@ class Workers:
         """Whether this process writes files."""
         return self.rank == 0
 
+    def most(self, value: float) -> float:
+        """The largest value of all processes."""
+        if self.count == 1:
+            return value
+        found = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return float(found.item())
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
-        if self.count == 1:
-            return flag
-        raised = torch.tensor([float(flag)], device=self.device)
-        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-        return bool(raised.item())
+        return self.most(float(flag)) > 0
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -170,8 +181,9 @@ def train(
             raise UserError(f"{folder} holds a run already; resume it or give another folder")
         group.wait()
         trainer = _Trainer(
-            config, source, folder, group, years or split(config.split), _folder(cache_dir)
-        )
+            config.resolved(), source, folder, group, years or split(config.split),
+            _folder(cache_dir),
+        )  # fmt: skip
         return trainer.run(progress, stop, resume=False)
 
 
@@ -196,7 +208,7 @@ def resume(
     folder = Path(run_dir)
     try:
         saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        config = TrainConfig.from_dict(saved["train"])
+        config = TrainConfig.from_dict(saved["train"]).resolved()
         begun = {part: tuple(map(tuple, saved["years"][part])) for part in PARTS}
     except FileNotFoundError:
         raise UserError(f"{folder} holds no run; start one without --resume") from None
@@ -236,7 +248,8 @@ class _Trainer:
         self.config, self.source, self.folder, self.group = config, source, folder, group
         self.years = years
         family = info(config.model)
-        self.target = config.target or family.target
+        assert config.target is not None
+        self.objective, self.target = family.objective, config.target
         self.options = dict(config.options)
         if "wind_loss" in family.options:
             self.options.setdefault("wind_loss", config.wind_loss > 0)
@@ -325,13 +338,15 @@ class _Trainer:
         statistics, background = self._prepare(tell, resume)
         torch.manual_seed(config.seed)
         network = create(config.model, config.preset, self.layout, **self.options)
-        network = network.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        objective = OBJECTIVES[self.objective](
+            network.to(group.device), config, self.layout, group.device, self.dtype, group.count
+        )
+        trained, optimizers = objective.trained, objective.optimizers
         averaged = copy.deepcopy(network).eval().requires_grad_(False)
-        average = dict(averaged.named_parameters())
-        optimizer = _adamw(network, config)
+        average: dict[str, Tensor] = dict(averaged.named_parameters())
         state = Progressed()
         if resume:
-            state = load_state(self.folder, network, average, optimizer)
+            state = load_state(self.folder, trained, average, optimizers)
             if group.first:
                 _forget_after(self.folder / METRICS_FILE, state.step)
         elif group.first:
@@ -339,9 +354,6 @@ class _Trainer:
             _write_json(self.folder / "environment.json", self._environment())
         if state.finished:
             return TrainResult(state.step, True, state.best)
-        wrapped: nn.Module = network
-        if group.count > 1:
-            wrapped = nn.parallel.DistributedDataParallel(network)
         reader = WindowReader(
             self.source, statistics, self.target, background, config.frames, config.interval
         )
@@ -349,57 +361,49 @@ class _Trainer:
         tell(0.0, "reading the validation windows")
         judge = _Judge(self, reader.scale, statistics, background) if group.first else None
         schedule = _Schedule(config, self.index.size, group.count)
-        weights = row_weights(self.source.grid).to(group.device)
-        winds = list(wind_channels(self.layout.channels))
-        parameters = [p for p in network.parameters() if p.requires_grad]
         stream = Prefetcher(
             resident, self.index, state.step, batch=config.batch, seed=config.seed,
             rank=group.rank, world=group.count, dtype=self.dtype,
         )  # fmt: skip
-        sums = torch.zeros(3)
+        sums: dict[str, Tensor] = {}
         logged, since = state.step, time.perf_counter()
         began = since - state.seconds
         with _terminated() as asked:
             try:
                 for batch in stream:
-                    inputs, clock, target = self._place(batch)
-                    share = schedule.share(state)
-                    rate = schedule.rate(share)
-                    for one in optimizer.param_groups:
-                        one["lr"] = rate
-                    with autocast(group.device, self.dtype):
-                        output = wrapped(inputs, clock)
-                    wind = inputs[:, winds] if output.wind is not None else None
-                    loss, co2, blown = semi_supervised(
-                        output, target, wind, weights, config.wind_loss
-                    )
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()
-                    norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-                    optimizer.step()
+                    rate = schedule.rate(schedule.share(state))
+                    for optimizer in optimizers:
+                        for parameters in optimizer.param_groups:
+                            parameters["lr"] = rate
+                    found = objective.step(self._place(batch), state.step)
                     _average(
                         average, network, min(config.ema, (1 + state.step) / (10 + state.step))
                     )
                     state.step += 1
                     state.seconds = time.perf_counter() - began
-                    sums += torch.stack([loss.detach(), co2.detach(), blown.detach()]).cpu()
+                    if config.minutes is not None:  # one clock for all processes
+                        state.seconds = group.most(state.seconds)
+                    sums = {name: sums.get(name, 0.0) + value for name, value in found.items()}
                     last = schedule.share(state) >= 1.0
-                    halted = group.any(asked.is_set() or (stop is not None and stop()))
+                    halted = asked.is_set() or (stop is not None and stop())
+                    if group.count > 1:  # asking one another takes a wait for the device
+                        halted = state.step % _LOG_EVERY == 0 and group.any(halted)
                     if state.step % _LOG_EVERY == 0 or last or halted:
                         now = time.perf_counter()
                         count = state.step - logged
-                        mean = (sums / count).tolist()
+                        means = (torch.stack(list(sums.values())) / count).tolist()
+                        mean = dict(zip(sums, means, strict=True))
                         speed = count * config.batch * group.count / (now - since)
                         self._log(
-                            step=state.step, loss=mean[0], co2=mean[1], wind=mean[2], rate=rate,
-                            gradient=float(norm), windows_per_s=speed, seconds=state.seconds,
+                            step=state.step, **mean, rate=rate, windows_per_s=speed,
+                            seconds=state.seconds,
                         )  # fmt: skip
                         tell(
                             min(schedule.share(state), 1.0),
-                            f"step {state.step}, loss {mean[1]:.4f}, {speed:.1f} windows/s"
+                            f"step {state.step}, loss {mean['co2']:.4f}, {speed:.1f} windows/s"
                             + (f", validation {state.best:.3f}" if state.best < 1e9 else ""),
                         )
-                        sums.zero_()
+                        sums = {}
                         logged, since = state.step, now
                     if state.step % config.validate_every == 0 or last:
                         if judge is not None:
@@ -408,14 +412,14 @@ class _Trainer:
                         if config.patience > 0:
                             last = group.any(last or state.since_best >= config.patience)
                     saves = state.step % config.checkpoint_every == 0 or last or halted
-                    if saves and group.any(not math.isfinite(float(norm))):
+                    if saves and group.any(not math.isfinite(float(found["gradient"]))):
                         raise UserError(
                             f"{self.folder}: the gradient is not finite at step {state.step}; "
                             "check the data for gaps, or resume from the last checkpoint"
                         )
                     state.finished = last
                     if group.first and saves:
-                        save_state(self.folder, state, network, average, optimizer)
+                        save_state(self.folder, state, trained, average, optimizers)
                     if last or halted:
                         break
             finally:
@@ -423,9 +427,9 @@ class _Trainer:
         group.wait()
         return TrainResult(state.step, state.finished, state.best)
 
-    def _place(self, batch: TensorBatch) -> tuple[Tensor, Tensor, Tensor]:
+    def _place(self, batch: TensorBatch) -> TensorBatch:
         device = self.group.device
-        return batch.inputs.to(device), batch.clock.to(device), batch.target.to(device)
+        return TensorBatch(batch.inputs.to(device), batch.clock.to(device), batch.target.to(device))
 
     def _validate(
         self, judge: _Judge, averaged: Network, average: dict[str, Tensor], state: Progressed
@@ -538,22 +542,11 @@ class _Schedule:
     def rate(self, share: float) -> float:
         """Linear rise, then half a cosine to zero."""
         config = self.config
+        assert config.rate is not None
         if share < config.warmup:
             return config.rate * (share + 1e-3) / (config.warmup + 1e-3)
         rest = (min(share, 1.0) - config.warmup) / (1.0 - config.warmup)
         return config.rate * 0.5 * (1.0 + math.cos(math.pi * rest))
-
-
-def _adamw(network: Network, config: TrainConfig) -> torch.optim.AdamW:
-    """Decay for matrices and tables, none for biases, norms and other vectors."""
-    large = [p for p in network.parameters() if p.ndim >= 2]
-    small = [p for p in network.parameters() if p.ndim < 2]
-    return torch.optim.AdamW(
-        [{"params": large, "weight_decay": config.decay}, {"params": small, "weight_decay": 0.0}],
-        lr=config.rate,
-        betas=config.betas,
-        fused=True,
-    )
 
 
 def _average(average: dict[str, Tensor], network: Network, decay: float) -> None:

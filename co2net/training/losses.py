@@ -28,6 +28,8 @@ def semi_supervised(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``mean w (phi - F)^2 + lambda mean w (wind - g(h_temporal))^2``, in single precision.
 
+    The first mean is over the cells that the network answered.
+
     Parameters
     ----------
     target : (B, H, W)
@@ -44,7 +46,11 @@ def semi_supervised(
     total, co2, wind
         Scalars.
     """
-    co2 = torch.mean(weights * (output.co2.float() - target.float()) ** 2)
+    area = weights
+    if output.cells is not None:
+        area = weights.expand(target.shape[1:]).flatten()[output.cells]
+        target = target.flatten(1)[:, output.cells]
+    co2 = torch.mean(area * (output.co2.float() - target.float()) ** 2)
     if output.wind is None or wind is None or factor == 0:
         return co2, co2, torch.zeros_like(co2)
     blown = torch.mean(weights * (output.wind.float() - wind.float()) ** 2)

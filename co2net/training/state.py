@@ -45,17 +45,28 @@ class Progressed:
 def save_state(
     folder: Path,
     progressed: Progressed,
-    network: nn.Module,
+    trained: nn.Module,
     average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizers: tuple[torch.optim.Optimizer, ...],
 ) -> None:
-    """Write weights, averaged weights, moments and the random state, atomically."""
-    tensors = {f"model.{name}": p.detach() for name, p in network.named_parameters()}
+    """Write all that learns, averaged weights, moments and the random state, atomically.
+
+    Parameters
+    ----------
+    trained
+        Its parameters and persistent buffers are written.
+    average
+        Averaged weights of the network that is kept.
+    optimizers
+        Each parameter is in one of them.
+    """
+    tensors = {f"model.{name}": value for name, value in trained.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.items()}
-    names: dict[Tensor, str] = {p: name for name, p in network.named_parameters()}
-    for parameter, moments in optimizer.state.items():
-        for key, value in moments.items():
-            tensors[f"optimizer.{key}.{names[parameter]}"] = torch.as_tensor(value)
+    names: dict[Tensor, str] = {p: name for name, p in trained.named_parameters()}
+    for optimizer in optimizers:
+        for parameter, moments in optimizer.state.items():
+            for key, value in moments.items():
+                tensors[f"optimizer.{key}.{names[parameter]}"] = torch.as_tensor(value)
     tensors["random"] = torch.get_rng_state()
     tensors = {key: value.contiguous().cpu().clone() for key, value in tensors.items()}
     with atomic_path(folder / STATE_FILE) as draft:
@@ -64,9 +75,9 @@ def save_state(
 
 def load_state(
     folder: Path,
-    network: nn.Module,
+    trained: nn.Module,
     average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizers: tuple[torch.optim.Optimizer, ...],
 ) -> Progressed:
     """Inverse of `save_state`: fills what it is given.
 
@@ -82,9 +93,10 @@ def load_state(
         with safe_open(path, framework="pt") as file:
             progressed = Progressed(**json.loads(file.metadata()["progress"]))
             with torch.no_grad():
-                for name, parameter in network.named_parameters():
-                    parameter.copy_(file.get_tensor(f"model.{name}"))
-                    average[name].copy_(file.get_tensor(f"average.{name}"))
+                for name, value in trained.state_dict().items():
+                    value.copy_(file.get_tensor(f"model.{name}"))
+                for name, value in average.items():
+                    value.copy_(file.get_tensor(f"average.{name}"))
             moments: dict[str, dict[str, Tensor]] = {}
             for key in file.keys():  # noqa: SIM118 -- not a dict
                 if key.startswith("optimizer."):
@@ -93,11 +105,14 @@ def load_state(
             torch.set_rng_state(file.get_tensor("random"))
     except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
         raise UserError(f"{path} does not fit this network: {error}") from None
-    for name, parameter in network.named_parameters():
+    owner = {p: one for one in optimizers for group in one.param_groups for p in group["params"]}
+    for name, parameter in trained.named_parameters():
         if name in moments:
             # the fused step walks storage: moments need the strides of their parameter
-            optimizer.state[parameter] = {
-                kind: value if kind == "step" else torch.empty_like(parameter.detach()).copy_(value)
+            owner[parameter].state[parameter] = {
+                kind: value.to(parameter.device)
+                if kind == "step"
+                else torch.empty_like(parameter.detach()).copy_(value)
                 for kind, value in moments[name].items()
             }
     return progressed

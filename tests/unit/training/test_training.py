@@ -87,7 +87,11 @@ def test_training_lowers_the_error(source, tmp_path):
 def test_run_folder_tells_what_was_done(source, tmp_path):
     train(config(steps=2, seed=5, wind_loss=1.0), source, tmp_path / "run", device="cpu")
     saved = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert TrainConfig.from_dict(saved["train"]) == config(steps=2, seed=5, wind_loss=1.0)
+    resolved = config(steps=2, seed=5, wind_loss=1.0).resolved()
+    assert TrainConfig.from_dict(saved["train"]) == resolved
+    assert (resolved.target, resolved.clip, resolved.rate) == ("absolute", 1.0, 3e-4)
+    gan = config(model="cyclegan", rate=None).resolved()
+    assert (gan.rate, gan.betas, gan.decay, gan.clip) == (2e-4, (0.5, 0.999), 0.0, 0.0)
     assert saved["data"]["title"] == source.attrs["title"]
     assert saved["layout"]["channels"][-2:] == ["station_co2", "station_mask"]
     assert saved["provenance"]["co2net"]
