@@ -655,7 +655,9 @@ def train(
     split: Annotated[str, typer.Option(help="Years: carbontracker or cmip6.")] = "carbontracker",
     frames: Annotated[int, typer.Option(help="Frames of a window.")] = 8,
     batch: Annotated[int, typer.Option(help="Windows a step.")] = 8,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
+    rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate; default the model's own.")
+    ] = None,
     wind_loss: Annotated[float, typer.Option(help="Weight of the wind loss.")] = 0.2,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 250,

@@ -21,22 +21,26 @@ from co2net.training.losses import row_weights, semi_supervised
 
 
 class Objective(Protocol):
-    """A way to train a network.
+    """A way to train a network."""
 
-    Attributes
-    ----------
-    network
-        What is averaged, validated and kept.
-    trained
-        All that learns, ``network`` among it; its parameters and persistent buffers are, with the
-        optimisers' moments, what resuming needs.
-    optimizers
-        Each parameter of ``trained`` is in one of them.
-    """
+    @property
+    def network(self) -> Network:
+        """What is averaged, validated and kept."""
+        ...
 
-    network: Network
-    trained: nn.Module
-    optimizers: tuple[torch.optim.Optimizer, ...]
+    @property
+    def trained(self) -> nn.Module:
+        """All that learns, ``network`` among it.
+
+        Its parameters and persistent buffers are, with the optimisers' moments, what resuming
+        needs.
+        """
+        ...
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """Each parameter of ``trained`` is in one of them."""
+        ...
 
     def step(self, batch: TensorBatch, number: int) -> dict[str, Tensor]:
         """One step.
