@@ -107,6 +107,8 @@ class Engine:
         self._seen: tuple[float, NDArray[np.bool_]] | None = None
         self._shared = _Shared(self) if isinstance(source, StoreSource) else source
         self.faults: dict[str, str] = {}
+        self.more: Callable[[], Sequence[Path]] = list
+        """Folders of further models, asked at every `rescan`, such as runs that have ended."""
         self.rescan()
 
     # -- what there is --------------------------------------------------------------------
@@ -128,7 +130,7 @@ class Engine:
         """
         from co2net import models
 
-        asked = models.available() if self._asked is None else self._asked
+        asked = [*(models.available() if self._asked is None else self._asked), *self.more()]
         found: dict[str, Reconstructor | str | Path] = {}
         stamps: dict[str, Any] = {}
         for item in asked:

@@ -323,7 +323,7 @@ class Job:
             self._start(self.spec())
         except UserError as error:
             ended = {"state": str(State.FAILED), "status": 2, "message": str(error)}
-            if not self.look().process[1] == "worker":
+            if self.look().process[1] != "worker":
                 write_json(self.folder / EXIT, {**ended, "time": now()})
             raise
         except OSError as error:

@@ -18,7 +18,7 @@ from co2net.grid import LatLonGrid
 SAMPLE_FILE = "validation.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """A field of the validation years, and what the network made of it.
 

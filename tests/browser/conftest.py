@@ -71,6 +71,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         cwd=REPOSITORY,
         stdout=log,
         stderr=subprocess.STDOUT,
+        env={**os.environ, "CO2NET_RUNS": str(folder / "runs")},
     )
     try:
         _wait(url + "/ready", server, log)
