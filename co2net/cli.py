@@ -346,6 +346,94 @@ def prepare_cmip6(
     _print(asdict(done), as_json, lambda: print("\n".join(done.lines())))
 
 
+@fetch_app.command("obspack")
+def fetch_obspack(
+    archive: Annotated[
+        Path | None, typer.Option("--archive", help="The archive that you downloaded.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Folder to make for its files.")] = None,
+) -> None:
+    """Say how to get ObsPack, whose users agree to its terms first; unpack what was downloaded.
+
+    Example: co2net data fetch obspack --archive obspack_co2_1_GLOBALVIEWplus_v10.0.nc.tar.gz
+    --to obspack
+    """
+    from co2net.datasets import obspack
+
+    if archive is None:
+        first, *others = obspack.steps()
+        print("\n".join([first, *(f"- {step}" for step in others)]))
+        return
+    if to is None:
+        raise UserError("fetch obspack: give --to, the folder for the files")
+    print(obspack.unpack(archive, to))
+
+
+@prepare_app.command("obspack")
+def prepare_obspack(
+    files: Annotated[list[Path], typer.Argument(help="Datasets, or folders that hold them.")],
+    out: Annotated[Path, typer.Option("--out", help="File of observations to make.")],
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Store whose frames are wanted. Default: the embedded world."),
+    ] = None,
+    sites: Annotated[
+        str | None,
+        typer.Option("--sites", help="Codes with commas, or all. Default: the document's 96."),
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option("--region", help="Only sites in it, such as eurasia.")
+    ] = None,
+    years: Annotated[
+        float, typer.Option("--years", help="Least years of data of a site.", min=0.0)
+    ] = 0.0,
+    mobile: Annotated[
+        bool, typer.Option("--mobile", help="Ships and low aircraft too, one site a cell.")
+    ] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Values flagged as of local influence too.")
+    ] = False,
+    hours: Annotated[
+        str | None, typer.Option("--hours", help="Hours of the day, such as 12-16.")
+    ] = None,
+    clock: Annotated[str, typer.Option("--clock", help="utc, local or solar.")] = "local",
+    height: Annotated[
+        float, typer.Option("--height", help="Height of intakes to prefer (m).")
+    ] = 25.0,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out and name files that cannot be read.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Average ObsPack measurements onto the frames of a store.
+
+    Example: co2net data prepare obspack obspack --store data/ct2022/surface.zarr
+    --out data/ct2022/stations.zarr
+    """
+    from co2net.datasets import obspack
+
+    selection = obspack.Selection(
+        sites=obspack.parse_sites(sites),
+        region=region,
+        years=years,
+        mobile=mobile,
+        local=local,
+        hours=obspack.parse_hours(hours),
+        clock=obspack.parse_clock(clock),
+        height=height,
+    )
+    with progress_bar("ObsPack") as progress:
+        done = obspack.prepare(
+            files,
+            out,
+            store=store or demo_store(),
+            selection=selection,
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+    _print(asdict(done), as_json, lambda: print("\n".join(done.lines())))
+
+
 # -- the embedded world -----------------------------------------------------------------------
 
 

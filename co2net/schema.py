@@ -234,6 +234,7 @@ def create_store(
 
 
 def create_stations(root: Any, time: NDArray[np.datetime64], stations: StationNetwork) -> None:
+    """Make the group ``stations``, its values missing, in a Zarr group that is being made."""
     group = root.create_group("stations")
     group.attrs["network"] = stations.network
     group.attrs["code"] = list(stations.code)
@@ -281,7 +282,7 @@ def write_frames(
     observations : (n, S) umol/mol
         What the stations report; NaN where nothing.
     """
-    root = _open_group(path, mode="r+")
+    root = open_zarr(path, mode="r+")
     count = fields["co2"].shape[0]
     span = slice(start, start + count)
     for name in ("co2", *AUXILIARY):
@@ -311,7 +312,7 @@ class StoreSource:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._root = _open_group(self.path, mode="r")
+        self._root = open_zarr(self.path, mode="r")
         missing = [
             n for n in ("time", "lat", "lon", "available", "co2", "stations") if n not in self._root
         ]
@@ -394,7 +395,8 @@ def _frames(array: Any, index: Index) -> NDArray[Any]:
     return array.oindex[index]
 
 
-def _open_group(path: str | Path, mode: str) -> Any:
+def open_zarr(path: str | Path, mode: str) -> Any:
+    """Open a Zarr folder; UserError where there is none."""
     import zarr
     from zarr.errors import BaseZarrError
 

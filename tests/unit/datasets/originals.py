@@ -224,3 +224,109 @@ def write_cmip6(
         variable.setncatts({"units": CMIP6_UNITS[name], "missing_value": np.float32(1e20)})
         variable[:] = np.where(np.isnan(values), 1e20, values)
     return path
+
+
+# -- ObsPack --------------------------------------------------------------------------------
+
+
+def write_obspack(
+    folder: Path,
+    code: str,
+    time: Any,
+    value: Any,
+    *,
+    project: str = "surface-insitu",
+    lab: str = "NOAA",
+    number: int = 1,
+    tag: str = "allvalid",
+    lat: Any = 19.536,
+    lon: Any = -155.576,
+    altitude: float = 3437.0,
+    intake: float = 40.0,
+    molar: bool = True,
+    qcflag: Sequence[str] | None = None,
+    obs_flag: Sequence[int] | None = None,
+    nvalue: Sequence[int] | None = None,
+    spread: Sequence[float] | None = None,
+    attrs: dict[str, Any] | None = None,
+    text: bool = False,
+) -> Path:
+    """A dataset as GLOBALVIEWplus has it (mol mol-1), or as NOAA's own files are (micromol).
+
+    Parameters
+    ----------
+    time
+        Starts of the intervals, datetime64.
+    value
+        umol/mol; NaN is written as the fill of the convention, -99 as the -999.99 that is none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    time, value = np.asarray(time, dtype="M8[s]"), np.asarray(value, dtype=np.float64)
+    size = value.size
+    name = f"co2_{code.lower()}_{project}_{number}_{tag}"
+    seconds = (time - np.datetime64("1970-01-01", "s")).astype(np.int64)
+    fill = -1e34 if molar else -999.999
+    known = np.where(np.isnan(value), fill, value * (1e-6 if molar else 1))
+    known = np.where(value == -99, -999.99, known)
+    flags = list(qcflag or ["..."] * size)
+    table = {
+        "latitude": np.broadcast_to(lat, size),
+        "longitude": np.broadcast_to(lon, size),
+        "altitude": np.full(size, altitude),
+        "intake_height": np.full(size, intake),
+        "nvalue": np.asarray(nvalue if nvalue is not None else [1] * size),
+        "value_std_dev": np.asarray(spread if spread is not None else [np.nan] * size)
+        * (1e-6 if molar else 1),
+    }
+    units = "mol mol-1" if molar else "micromol mol-1"
+    about = {
+        "site_code": code,
+        "site_name": f"Site {code}",
+        "site_latitude": float(np.mean(table["latitude"])),
+        "site_longitude": float(np.mean(table["longitude"])),
+        "site_elevation": altitude - intake,
+        "site_utc2lst": -10.0,
+        "dataset_name": name,
+        "dataset_project": project,
+        "dataset_platform": "fixed",
+        "dataset_selection_tag": tag,
+        "dataset_calibration_scale": "CO2_X2019",
+        "lab_1_abbr": lab,
+        "obspack_name": "obspack_co2_1_GLOBALVIEWplus_v10.0_2024-09-26",
+        **(attrs or {}),
+    }
+    if text:
+        path = folder / f"{name}.txt"
+        parts = [str(stamp).replace("T", "-").replace(":", "-").split("-") for stamp in time]
+        lines = [f"# {key} : {words}" for key, words in about.items()]
+        lines += ["# site_code:long_name : site_name_abbreviation.", f"# value:units : {units}"]
+        lines += ["#", "# site_code year month day hour minute second value " + " ".join(table)
+                  + " qcflag"]  # fmt: skip
+        for n in range(size):
+            cells = [f"{column[n]:.9g}" for column in table.values()]
+            words = [code, *parts[n], f"{known[n]:.9g}", *cells, flags[n]]
+            lines.append(" ".join(words))
+        path.write_text("\n".join(lines) + "\n")
+        return path
+    path = folder / f"{name}.nc"
+    with netCDF4.Dataset(path, "w") as data:
+        data.setncatts(about)
+        data.createDimension("obs", None)
+        data.createDimension("calendar_components", 6)
+        data.createDimension("string_of_10chars", 10)
+        axis = data.createVariable("time", "i4", ("obs",))
+        axis.units = "seconds since 1970-01-01T00:00:00Z"
+        axis[:] = seconds
+        variable = data.createVariable("value", "f8", ("obs",), fill_value=fill)
+        variable.units = units
+        variable.set_auto_maskandscale(False)
+        variable[:] = known
+        for key, column in table.items():
+            data.createVariable(key, "f8", ("obs",), fill_value=-999.999)[:] = np.where(
+                np.isnan(column), -999.999, column
+            )
+        if obs_flag is not None:
+            data.createVariable("obs_flag", "i4", ("obs",), fill_value=-9)[:] = list(obs_flag)
+        letters = data.createVariable("qcflag", "S1", ("obs", "string_of_10chars"))
+        letters[:] = netCDF4.stringtochar(np.array(flags, "S10"))
+    return path

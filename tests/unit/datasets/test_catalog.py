@@ -4,8 +4,10 @@ import csv
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from co2net.assets import data_path
+from co2net.cli import app
 from co2net.datasets.catalog import entry, load_catalog, markdown
 from co2net.errors import UserError
 from co2net.schema import VARIABLES
@@ -31,6 +33,18 @@ def test_variables_of_truths_are_the_schemas():
         if one.role == "truth":
             assert {content.store for content in one.variables} <= set(VARIABLES)
             assert "co2" in {content.store for content in one.variables}
+
+
+def test_commands_exist_with_their_options():
+    for one in load_catalog():
+        for line in one.commands:
+            program, *words = line.split()
+            assert program == "co2net"
+            command = get_command(app)
+            while hasattr(command, "commands"):
+                command = command.commands[words.pop(0)]
+            known = {text for option in command.params for text in option.opts}
+            assert {word for word in words if word.startswith("--")} <= known, line
 
 
 def test_the_documents_show_the_same_table():

@@ -1,0 +1,218 @@
+"""Real observations at sites, on the time axis of a data set, and a source that reports them.
+
+An observations file is a Zarr folder with the group ``stations`` of a canonical store, and beside
+``co2(time, station)`` the ``count`` and ``spread`` of what each value is the mean of.
+`co2net.datasets.obspack` writes them; `ObservedSource` lets models and trainings take them in place
+of the values that a data set reports at its stations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from co2net.assets import atomic_path, provenance
+from co2net.errors import UserError
+from co2net.grid import LatLonGrid
+from co2net.schema import create_stations, open_zarr
+from co2net.source import FieldSource, Index, StationNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What sites measured, averaged over the frames of a data set.
+
+    Parameters
+    ----------
+    stations
+        The sites (S).
+    time : (N,) datetime64[s]
+        Frames.
+    co2 : (N, S) float32 umol/mol
+        Means over the frames; NaN where nothing was measured.
+    count : (N, S) int32
+        Values in each mean.
+    spread : (N, S) float32 umol/mol
+        Standard deviation of those values; NaN where it is not known.
+    attrs
+        Title, source, version, licence, and what else is worth keeping.
+    """
+
+    stations: StationNetwork
+    time: NDArray[np.datetime64]
+    co2: NDArray[np.float32]
+    count: NDArray[np.int32]
+    spread: NDArray[np.float32]
+    attrs: Mapping[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """Short fingerprint of times, sites and values."""
+        found = hashlib.sha256("\n".join(self.stations.code).encode())
+        for values in (self.time.astype(np.int64), self.stations.lat, self.stations.lon, self.co2):
+            found.update(np.ascontiguousarray(values).tobytes())
+        return found.hexdigest()[:12]
+
+    def save(self, path: str | Path) -> None:
+        """Write the file.
+
+        Raises
+        ------
+        UserError
+            When the path is taken.
+        """
+        import zarr
+
+        if Path(path).exists():
+            raise UserError(f"{path} exists already; give another path or remove it")
+        with atomic_path(path) as draft:
+            root = zarr.create_group(store=str(draft), zarr_format=3)
+            root.attrs.update({"Conventions": "CF-1.11", **self.attrs, "provenance": provenance()})
+            create_stations(root, self.time, self.stations)
+            group: Any = root["stations"]
+            group["co2"][:] = self.co2
+            for name, values, long_name in (
+                ("count", self.count, "number of values in the mean"),
+                ("spread", self.spread, "standard deviation of the values in the mean"),
+            ):
+                array = group.create_array(
+                    name,
+                    data=values,
+                    chunks=group["co2"].chunks,
+                    dimension_names=("time", "station"),
+                )
+                array.attrs.update({"long_name": long_name, "units": "umol mol-1"})
+            group["count"].attrs["units"] = "1"
+
+    @classmethod
+    def open(cls, path: str | Path) -> Observations:
+        """Read a file of observations, or the stations of a canonical store.
+
+        Raises
+        ------
+        UserError
+            When it is neither.
+        """
+        root = open_zarr(path, mode="r")
+        if "stations" not in root or "co2" not in root["stations"]:
+            raise UserError(
+                f"{path} holds no observations; `co2net data prepare obspack` makes a file of them"
+            )
+        group = root["stations"]
+        co2 = group["co2"][:]
+        there = np.isfinite(co2)
+        return cls(
+            stations=StationNetwork(
+                code=tuple(group.attrs["code"]),
+                name=tuple(group.attrs["name"]),
+                lat=group["lat"][:],
+                lon=group["lon"][:],
+                altitude=group["altitude"][:],
+                network=group.attrs["network"],
+            ),
+            time=group["time"][:].astype("datetime64[s]"),
+            co2=co2,
+            count=group["count"][:] if "count" in group else there.astype(np.int32),
+            spread=group["spread"][:] if "spread" in group else np.full_like(co2, np.nan),
+            attrs=dict(root.attrs),
+        )
+
+
+class ObservedSource:
+    """A data set whose stations report real observations.
+
+    Fields are the data set's. Where every site of the observations is one of the data set's
+    stations (by code), the network stays the data set's and sites without a record are silent:
+    models that were trained on that network go on to work. Otherwise the network is that of the
+    observations.
+
+    Parameters
+    ----------
+    source
+        The data set.
+    observations
+        On its time axis, or on a part of it; frames that they lack are silent.
+
+    Raises
+    ------
+    UserError
+        When no frame is common, or a site lies outside the grid.
+    """
+
+    def __init__(self, source: FieldSource, observations: Observations) -> None:
+        self._source = source
+        known = {code: place for place, code in enumerate(source.stations.code)}
+        given = observations.stations
+        _, self._rows, frames = np.intersect1d(
+            source.time, observations.time, assume_unique=True, return_indices=True
+        )
+        if frames.size == 0:
+            raise UserError(
+                f"the observations ({observations.time[0]} to {observations.time[-1]}) have no "
+                "frame in common with the data set; prepare them with --store DATA"
+            )
+        if set(given.code) <= set(known):
+            self.stations = source.stations
+            places = np.array([known[code] for code in given.code], dtype=np.int64)
+            self._values = np.full((frames.size, len(known)), np.nan, dtype=np.float32)
+            self._values[:, places] = observations.co2[frames]
+        else:
+            given.cells(source.grid)
+            self.stations = given
+            self._values = observations.co2[frames]
+        self._at = np.full(source.time.size, -1, dtype=np.int64)
+        self._at[self._rows] = np.arange(frames.size)
+        parts = [str(source.attrs.get("digest")), observations.digest]
+        self.attrs: dict[str, Any] = {
+            **source.attrs,
+            "observations": observations.attrs.get("title", "observations"),
+            "observations_version": observations.attrs.get("version"),
+            "digest": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12],
+        }
+
+    @property
+    def grid(self) -> LatLonGrid:
+        """See `FieldSource.grid`."""
+        return self._source.grid
+
+    @property
+    def time(self) -> NDArray[np.datetime64]:
+        """See `FieldSource.time`."""
+        return self._source.time
+
+    @property
+    def step(self) -> np.timedelta64:
+        """See `FieldSource.step`."""
+        return self._source.step
+
+    @property
+    def available(self) -> NDArray[np.bool_]:
+        """See `FieldSource.available`."""
+        return self._source.available
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """See `FieldSource.variables`."""
+        return self._source.variables
+
+    def read(self, names: Sequence[str], index: Index) -> NDArray[np.float32]:
+        """See `FieldSource.read`."""
+        return self._source.read(names, index)
+
+    def observations(self, index: Index) -> NDArray[np.float32]:
+        """See `FieldSource.observations`."""
+        at = self._at[np.asarray(index, dtype=np.int64)]
+        values = self._values[np.maximum(at, 0)]
+        return np.where((at >= 0)[:, None], values, np.float32(np.nan))
+
+
+def observed(source: FieldSource, path: str | Path | None) -> FieldSource:
+    """A data set with the observations of a file, or as it is where there is none."""
+    return source if path is None else ObservedSource(source, Observations.open(path))
