@@ -107,6 +107,10 @@ class Senseiver(Network):
     chunk : int
         Queries answered at once, over the whole batch. It bounds the memory of the decoder: in
         training, chunks are computed again on the way back. It does not change the result.
+    asked : float
+        Share of the cells that a training step asks for, the same in all windows of the batch
+        (`Reconstruction.cells`), drawn anew from PyTorch's random numbers, as the paper trains on
+        random points. In evaluation every cell is answered.
 
     Raises
     ------
@@ -123,14 +127,18 @@ class Senseiver(Network):
         embedding: str = "none",
         rounds: int = 3,
         chunk: int = 8192,
+        asked: float = 0.25,
     ) -> None:
         super().__init__()
         if rounds < 1 or chunk < 1:
             raise UserError(f"senseiver: rounds {rounds} and chunk {chunk} must be at least 1")
+        if not 0 < asked <= 1:
+            raise UserError(f"senseiver: asked {asked} is no share of the cells; give 0 to 1")
         if not set(STATION_CHANNELS) <= set(layout.channels):
             raise UserError(f"senseiver: the channels lack {' and '.join(STATION_CHANNELS)}")
         size = SIZES[preset]
         self.shape, self.rounds, self.chunk = layout.grid.shape, rounds, chunk
+        self.asked = max(1, round(asked * layout.grid.lat.size * layout.grid.lon.size))
         self.stem = Stem(layout, embedding)
         self.mask = self.stem.names.index("station_mask")
         self.weather = [n for n, x in enumerate(self.stem.names) if x not in STATION_CHANNELS]
@@ -152,20 +160,30 @@ class Senseiver(Network):
         """See `Network`."""
         x = self.stem(inputs, clock)
         latents = self.encode(*self.sensors(x))
-        weather = x[:, self.weather].flatten(3).flatten(1, 2)
-        step = max(1, self.chunk // len(x))
-        cells = weather.shape[-1]
+        weather, place = x.flatten(3), self.place
+        if not self.training or self.asked == len(place):
+            answers = self.answers(weather, place, latents)
+            return Reconstruction(answers.unflatten(1, self.shape))
+        drawn = torch.randperm(len(place))[: self.asked].sort().values.to(x.device)
+        weather, place = weather.index_select(3, drawn), place[drawn]
+        return Reconstruction(self.answers(weather, place, latents), cells=drawn)
+
+    def answers(self, weather: Tensor, place: Tensor, latents: Tensor) -> Tensor:
+        """Channels of the stem (B, C', T, Q) and position (Q, P) of cells -> (B, Q), in chunks."""
+        weather = weather[:, self.weather].flatten(1, 2)
+        step = max(1, self.chunk // len(weather))
+        cells = len(place)
         again = torch.is_grad_enabled() and step < cells
         parts = []
         for start in range(0, cells, step):
             part = slice(start, start + step)
-            asked = (weather[..., part], self.place[part], latents)
+            asked = (weather[..., part], place[part], latents)
             parts.append(
                 checkpoint(self.decode, *asked, use_reentrant=False)
                 if again
                 else self.decode(*asked)
             )
-        return Reconstruction(torch.cat(parts, dim=1).unflatten(1, self.shape))
+        return torch.cat(parts, dim=1)
 
     def sensors(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C', T, H, W), channels of the stem -> tokens (B, S, D), (B, S) bool.

@@ -63,7 +63,7 @@ def test_parameter_counts(preset: str):
 @pytest.mark.parametrize("target", ["absolute", "residual"])
 def test_any_grid(shape: tuple[int, int], target: str):
     made_for = layout(shape, target=target)
-    out = Senseiver(made_for, "tiny")(*window(made_for, (5,)))
+    out = Senseiver(made_for, "tiny").eval()(*window(made_for, (5,)))
     assert out.co2.shape == (1, *shape)
     assert out.wind is None
     assert torch.isfinite(out.co2).all()
@@ -156,7 +156,7 @@ def test_chunks_bound_the_queries_and_change_nothing():
     x, clock = window(made_for, (9, 14))
     fields, gradients, sizes = [], [], []
     for chunk in (10_000, 24):
-        net = network((7, 11), chunk=chunk)
+        net = network((7, 11), chunk=chunk, asked=1)
         seen: list[int] = []
         net.answer.register_forward_pre_hook(
             lambda _, args, seen=seen: seen.append(args[0].shape[0] * args[0].shape[1])
@@ -179,7 +179,7 @@ def test_every_parameter_learns():
 
 
 def test_learns_one_batch_by_heart():
-    net = network((7, 11))
+    net = network((7, 11), asked=1)
     x, clock = window(layout((7, 11)), (9, 14))
     target = torch.randn(2, 7, 11, generator=torch.Generator().manual_seed(3))
     steps, rate = 150, 6e-3
@@ -192,6 +192,22 @@ def test_learns_one_batch_by_heart():
         optimizer.step()
         schedule.step()
     assert loss < 0.01
+
+
+def test_training_asks_a_share_of_the_cells():
+    net = network((7, 11))
+    torch.nn.init.normal_(net.head.weight)
+    x, clock = window(layout((7, 11)), (9, 14))
+    torch.manual_seed(5)
+    one, other = net(x, clock), net(x, clock)
+    assert one.co2.shape == (2, round(77 / 4))
+    assert torch.unique(one.cells).numel() == one.cells.numel()
+    assert not torch.equal(one.cells, other.cells)
+    torch.manual_seed(5)
+    assert torch.equal(net(x, clock).cells, one.cells)
+    whole = net.eval()(x, clock)
+    assert whole.cells is None
+    torch.testing.assert_close(whole.co2.flatten(1)[:, one.cells], one.co2)
 
 
 def test_half_precision():
@@ -207,6 +223,8 @@ def test_half_precision():
 def test_bad_options_and_channels():
     with pytest.raises(UserError, match="at least 1"):
         network((7, 11), chunk=0)
+    with pytest.raises(UserError, match="no share"):
+        network((7, 11), asked=0)
     deaf = Layout(LatLonGrid.regular(7, 11), AUXILIARY, FRAMES)
     with pytest.raises(UserError, match="lack station_co2"):
         Senseiver(deaf, "tiny")
