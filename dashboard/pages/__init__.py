@@ -74,9 +74,10 @@ class Page:
 @cache
 def registry() -> dict[str, Page]:
     """All pages, in the order of the rail."""
-    from dashboard.pages import cases, compare, explore
+    from dashboard.pages import benchmarks, cases, compare, data, explore, training
 
-    return {page.key: page for page in (explore.PAGE, compare.PAGE, cases.PAGE)}
+    modules = (explore, compare, cases, benchmarks, training, data)
+    return {module.PAGE.key: module.PAGE for module in modules}
 
 
 def words() -> dict[str, Mapping[str, Word]]:

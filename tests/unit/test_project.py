@@ -55,7 +55,7 @@ LEVELS = [  # a module may import those of its own line and of the lines above
     {"grid"},
     {"source", "regions", "cluster"},
     {"schema"},
-    {"observations"},
+    {"observations", "stores"},
     {"background", "embeddings", "naturerun", "datasets"},
     {"windows"},
     {"resident"},
