@@ -35,14 +35,14 @@ def client(scheduler: str) -> Iterator[Client]:
     UserError
         When the extra is not installed, the address is none, or nobody answers there.
     """
+    if not re.fullmatch(r"(tcp|tls)://\S+:\d+", scheduler):
+        raise UserError(f"scheduler '{scheduler[:60]}': write it as tcp://host:8786")
     try:
         from distributed import Client
     except ImportError:
         raise UserError(
             "--scheduler needs the extra 'cluster'; install it with `pip install 'co2net[cluster]'`"
         ) from None
-    if not re.fullmatch(r"(tcp|tls)://\S+:\d+", scheduler):
-        raise UserError(f"scheduler '{scheduler[:60]}': write it as tcp://host:8786")
     try:
         found = Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ class TrainForm(param.Parameterized):
             value = int(value)
         elif isinstance(setting, param.Number):
             value = None if value == "" and setting.allow_None else float(value)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(text)
         setattr(self, name, value)
 
     def spec(self) -> Train:

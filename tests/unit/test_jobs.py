@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -9,8 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from co2net import cluster
 from co2net.errors import UserError
-from co2net.jobs import Evaluate, Job, Reconstruct, Spec, State, Train, job, jobs, submit
+from co2net.grid import LatLonGrid
+from co2net.jobs import (
+    Evaluate,
+    Job,
+    Prepare,
+    Reconstruct,
+    Spec,
+    State,
+    Train,
+    finished_runs,
+    job,
+    jobs,
+    submit,
+)
 from co2net.jobs import process as process_module
 from co2net.jobs.folder import CANCEL, EXIT, HEARTBEAT, LOG, PROCESS, PROGRESS, SPEC, STARTED
 from co2net.jobs.process import Process
@@ -193,6 +208,59 @@ def test_tail_of_the_log(tmp_path):
     assert "".join(found.follow()) == "one\ntwo\nth�ree\n"
 
 
+# -- what it costs to look ----------------------------------------------------------------
+
+
+_opened: list[str] = []
+_counting = False
+
+
+def _hear(event: str, arguments: tuple[object, ...]) -> None:
+    if _counting and event == "open":
+        _opened.append(str(arguments[0]))
+
+
+sys.addaudithook(_hear)
+
+
+def test_fifty_jobs_are_listed_by_one_reading_of_each_file(tmp_path, me):
+    global _counting
+    for number in range(1, 51):
+        found = make(tmp_path, number, process=me if number % 2 else replace(me, start="1"))
+        (found.folder / STARTED).write_text("{}")
+        tell(found, *((float(n), n / 300) for n in range(300)))
+    _opened.clear()
+    _counting = True
+    try:
+        rows = [one.to_dict() for one in jobs(tmp_path)]
+    finally:
+        _counting = False
+    assert [row["state"] for row in rows[:2]] == ["running", "interrupted"]
+    assert rows[0]["message"] == "at 100%"
+    mine = [name for name in _opened if name.startswith(str(tmp_path))]
+    for name in ("spec.json", "process.json", "started.json", "progress.jsonl"):
+        assert sum(one.endswith(name) for one in mine) == 50, name
+    assert len(mine) <= 6 * 50
+
+
+def test_runs_that_ended_are_models(tmp_path):
+    grid = LatLonGrid.regular(6, 12)
+    kinds = {1: "succeeded", 2: "cancelled", 3: "succeeded", 4: "succeeded"}
+    for number, state in kinds.items():
+        spec = Train(config={"model": "vit", "preset": "XS"})
+        found = make(tmp_path, number, spec)
+        (found.folder / EXIT).write_text(json.dumps({"state": state}))
+        run = Path(found.outputs()["run"])
+        run.mkdir()
+        cells = (grid if number != 4 else LatLonGrid.ct()).to_dict()
+        (run / "config.json").write_text(json.dumps({"layout": {"grid": cells}}))
+        if number != 3:
+            (run / "model.safetensors").touch()
+    assert [run.name for run in finished_runs(root=tmp_path)] == ["vit-XS-0001", "vit-XS-0004"]
+    assert [run.name for run in finished_runs(grid, tmp_path)] == ["vit-XS-0001"]
+    assert finished_runs(root=tmp_path / "nowhere") == []
+
+
 # -- names and places ----------------------------------------------------------------------
 
 
@@ -280,6 +348,8 @@ def test_cancel_never_kills_the_one_who_started_it(tmp_path, me):
     "spec",
     [
         SPAN,
+        Train(launcher="slurm", slurm={"slurm_partition": "gpu"}, processes=4, nodes=2),
+        Prepare(source="cmip6", files=["a"], options={"skip_bad": True}, scheduler="tcp://a:1"),
         Train(config={"steps": 3, "options": {"patch": [6, 6]}}, device="cpu", threads=2),
         Evaluate(models=["a", "b"], periods=["2020"], every=3, nice=19),
     ],
@@ -318,12 +388,85 @@ def test_specs_that_are_none(values, says):
         (Train(config={"steps": 1, "preset": "XXL"}), "'XXL' is unknown"),
         (Train(config={"steps": 1}, device="cuda:99"), "device 'cuda:99'"),
         (Train(resume=True), "name the folder"),
+        (Train(config={"steps": 1}, processes=2), "need the launcher"),
+        (Train(config={"steps": 1}, launcher="torchrun", nodes=2), "launcher slurm"),
+        (Train(config={"steps": 1}, launcher="torchrun", processes=0), "processes 0"),
+        (Train(config={"steps": 1}, launcher="slurm", device="cuda:1"), "under Slurm"),
+        (Train(config={"steps": 1}, launcher="mpi"), "a train job takes local, torchrun, slurm"),
+        (replace(SPAN, launcher="torchrun"), "a reconstruct job takes local, slurm"),
+        (
+            Train(
+                config={"steps": 1}, years={"train": [[2000, 2004]], "validation": [[2019, 2019]]}
+            ),
+            "2000 are test years",
+        ),
+        (Train(config={"steps": 1}, years={"train": [[2004, 2002]]}), "years of train"),
+        (Train(config={"steps": 1}, years={"train": [[2002, 2004]]}), "years of validation"),
+        (
+            Train(
+                config={"steps": 1}, years={"train": [[2002, 2004]], "validation": [[2004, 2004]]}
+            ),
+            "two parts",
+        ),
+        (Prepare(source="nature", files=["/tmp"]), "source 'nature'"),
+        (Prepare(source="carbontracker", files=["/no/such"]), "no original files at /no/such"),
+        (Prepare(source="carbontracker", files=[]), "no original files"),
+        (Prepare(source="carbontracker", files=["/tmp"], options={"colour": 1}), "setting colour"),
     ],
 )
 def test_what_cannot_be_done_is_refused_at_once(tmp_path, spec, says):
     with pytest.raises(UserError, match=says):
         submit(spec, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_years_of_ones_own_keep_the_test_years(tmp_path):
+    spec = Train(config={"steps": 1}, years={"train": [[2002, 2003]], "validation": [[2001, 2001]]})
+    years = spec.split()
+    assert years.years("train") == [2002, 2003]
+    assert years.years("test") == [2000, 2020]
+    usual = Train(years={"train": [[2002, 2018]], "validation": [[2001, 2001], [2019, 2019]]})
+    assert usual.split().name == "carbontracker"
+
+
+def test_devices_wait_only_for_those_they_share():
+    assert Train(device="cuda:1").queue == ("cuda:1",)
+    assert Train(device="cuda", processes=2, launcher="torchrun").queue == ("cuda:0", "cuda:1")
+    assert Train(launcher="slurm").queue == ()
+    assert SPAN.queue == ()
+
+
+def test_without_the_extra_slurm_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    spec = replace(SPAN, data=str(tmp_path), launcher="slurm")
+    with pytest.raises(UserError, match=r"pip install 'co2net\[slurm\]'"):
+        submit(spec, tmp_path / "runs")
+    assert jobs(tmp_path / "runs") == []
+
+
+def test_without_the_extra_a_cluster_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(UserError, match=r"pip install 'co2net\[cluster\]'"),
+        cluster.client("tcp://x:1"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("address", ["", "localhost:8786", "http://x:1", "tcp://x", "tcp://x:y"])
+def test_addresses_of_schedulers(address):
+    with pytest.raises(UserError, match="write it as tcp://"), cluster.client(address):
+        pass
+
+
+def test_a_signal_reaches_a_process_that_leads_no_group():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    found = Process.of(child.pid)
+    found.send(signal.SIGTERM)
+    assert child.wait(30) == -signal.SIGTERM
+    child.stdin.close()
+    with pytest.raises(ProcessLookupError):
+        found.send(signal.SIGTERM)
 
 
 def test_a_run_is_named_after_model_and_job(tmp_path):
