@@ -24,9 +24,9 @@ FEWEST_BLOCKS = 8
 
 
 def weeks(time: NDArray[np.datetime64]) -> tuple[NDArray[np.int64], int]:
-    """(n,) week of every time, counted from 0 without gaps, and how many weeks there are."""
+    """(n,) week of every time since the first, those without a time left out, and their number."""
     days = time.astype("datetime64[D]").astype(np.int64)
-    found, week = np.unique(days // 7, return_inverse=True)
+    found, week = np.unique((days - days.min()) // 7, return_inverse=True)
     return week.astype(np.int64), int(found.size)
 
 

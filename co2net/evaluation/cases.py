@@ -395,15 +395,19 @@ def case_frames(
     Raises
     ------
     UserError
-        When a day of the case has none; of a comparison, when a month has none.
+        When one of them is missing; of a comparison, when a month has none at all.
     """
     time = fields.source.time
-    parts = [np.flatnonzero((time >= a) & (time < b + 1))[::every] for a, b in case.spans]
+    wanted = [np.flatnonzero((time >= a) & (time < b + 1))[::every] for a, b in case.spans]
+    parts = wanted
     for name in (TRUTH, *models):
         parts = [part[np.isin(time[part], fields.times(name))] for part in parts]
-    days = np.unique(time[np.concatenate(parts)].astype("datetime64[D]")).size
-    expected = sum(int((b - a).astype(np.int64)) + 1 for a, b in case.spans)
-    if any(part.size == 0 for part in parts) or (not case.months and days < expected):
+    lost = sum(part.size for part in wanted) - sum(part.size for part in parts)
+    first, last = case.spans[0][0], case.spans[-1][1]
+    outside = not (
+        first >= time[0].astype("datetime64[D]") and last < time[-1] + fields.source.step
+    )
+    if any(part.size == 0 for part in parts) or (not case.months and (lost or outside)):
         raise UserError(
             f"case {case.key}: the data set lacks frames of {case.start} to {case.end}, or those "
             "before them that models read"

@@ -158,5 +158,5 @@ def test_days_that_the_data_lack_are_refused(source: SyntheticSource, tmp_path: 
         case_series(engine, load(tmp_path, start="1999-01-01", end="1999-01-02"))
     early = load(tmp_path, start="2002-01-01")
     assert case_series(engine, early).days.size == 5
-    with pytest.raises(UserError, match="reads 8 frames"):  # no window before the first frame
+    with pytest.raises(UserError, match="or those before them that models read"):
         case_series(engine, early, ["near"])

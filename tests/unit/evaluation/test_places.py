@@ -29,15 +29,20 @@ def test_distances_are_great_circles_across_the_date_line_and_the_pole() -> None
     assert found[GRID.cell(1.0, 178.5)] == pytest.approx(0, abs=1e-6)
 
 
-def test_bands_of_distance_have_the_area_of_their_caps() -> None:
-    found = places(GRID, network((0.0, 0.0)))
-    share = {key: float((mask * GRID.area).sum() / GRID.area.sum()) for key, mask in found.items()}
-    cap = {km: (1 - np.cos(km * 1000 / EARTH_RADIUS_M)) / 2 for km in (500, 1500)}
-    assert share["dist_0_500"] == pytest.approx(cap[500], rel=0.1)
-    assert share["dist_500_1500"] == pytest.approx(cap[1500] - cap[500], rel=0.05)
-    assert share["dist_500_up"] == pytest.approx(1 - share["dist_0_500"])
-    assert share["dist_500_up"] == pytest.approx(share["dist_500_1500"] + share["dist_1500_up"])
-    assert found["station_cells"].sum() == 1
+def test_bands_of_distance_part_the_globe_by_caps() -> None:
+    fine = LatLonGrid.regular(180, 360)
+    near = station_distance(fine, network((0.0, 0.0)))
+    for km in (500, 1500):
+        cap = (1 - np.cos(km * 1000 / EARTH_RADIUS_M)) / 2
+        share = (fine.area * (near < km)).sum() / fine.area.sum()
+        assert share == pytest.approx(cap, rel=0.07)
+    found = places(GRID, network((0.0, 0.0), (50.0, 120.0)))
+    bands = ["dist_0_500", "dist_500_1500", "dist_1500_up"]
+    np.testing.assert_array_equal(sum(found[key] for key in bands), 1.0)
+    np.testing.assert_array_equal(
+        found["dist_500_up"], found["dist_500_1500"] + found["dist_1500_up"]
+    )
+    assert found["station_cells"].sum() == 2
     np.testing.assert_array_equal(found["no_station"], 1 - found["station_cells"])
 
 
