@@ -164,43 +164,71 @@ def data_info(
 
     Example: co2net data info
     """
-    import numpy as np
+    from co2net.stores import describe
 
-    from co2net.source import whole_months
-
-    source = open_data(store)
+    path = store or demo_store()
+    open_data(path)  # one line where there is none
+    if (path / "meta.json").is_file():
+        raise UserError(f"{path} is an archive of the nature run; give a store")
+    card = describe(path)
+    if card.fault:
+        raise UserError(card.fault)
+    whole = [month for month, share in card.months.items() if share == 1]
     row = {
-        **{key: source.attrs.get(key) for key in ("title", "source", "version", "licence")},
-        **_coverage(source),
-        "step_hours": float(source.step / np.timedelta64(3600, "s")),
-        "grid": str(source.grid),
-        "variables": ["co2", *source.variables],
-        "stations": len(source.stations),
-        "network": source.stations.network,
-        "whole_months": whole_months(source),
+        "path": str(path),
+        **{key: getattr(card, key) for key in ("title", "source", "version", "licence")},
+        "simulated": card.simulated,
+        "first": card.first,
+        "last": card.last,
+        "frames": card.frames,
+        "capacity": card.capacity,
+        "step_hours": card.step_hours,
+        "grid": str(open_data(path).grid),
+        "variables": [one.name for one in card.variables],
+        "absent": list(card.absent),
+        "stations": card.stations,
+        "network": card.network,
+        "size_mb": round(card.size / 1e6, 1),
+        "whole_months": whole,
+        "gaps": [f"{a} to {b}" if a != b else a for a, b in card.gaps],
     }
-    _print(row, as_json, lambda: _table("Store", ["", ""], [[k, v] for k, v in row.items()]))
+
+    def table() -> None:
+        short = {**row, "whole_months": _shortened(whole), "gaps": _shortened(row["gaps"])}
+        for key in ("variables", "absent"):
+            short[key] = ", ".join(row[key])
+        _table("Store", ["", ""], [[key, escape(str(value))] for key, value in short.items()])
+
+    _print(row, as_json, table)
+
+
+def _shortened(items: list[str]) -> str:
+    """A list that fits on a line or two."""
+    if len(items) <= 8:
+        return ", ".join(items)
+    return f"{len(items)}: {', '.join(items[:3])} ... {', '.join(items[-3:])}"
 
 
 @data_app.command("verify")
 def data_verify(
     store: Annotated[Path | None, typer.Argument(help="Store; default the embedded world.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read every frame, not a sample of 2000.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a store against the schema; exit status 1 when something is wrong.
+    """Check a store: layout, units, ranges, gaps, stations, CO2 beside NOAA's global means.
+
+    Exit status 1 when something is wrong, with a list of what.
 
     Example: co2net data verify
     """
-    from co2net.schema import open_store, validate
+    from co2net.datasets.verify import verify
 
-    path = store or demo_store()
-    faults = validate(open_store(path))
-    _print(
-        {"store": str(path), "faults": faults},
-        as_json,
-        lambda: print("\n".join(faults) or f"{path}: sound"),
-    )
-    raise typer.Exit(1 if faults else 0)
+    with progress_bar("verify") as progress:
+        found = verify(store or demo_store(), full, progress)
+    _print(found.to_dict(), as_json, lambda: print("\n".join(found.lines())))
+    raise typer.Exit(1 if found.faults else 0)
 
 
 fetch_app = typer.Typer(help="Download original files.", no_args_is_help=True)
@@ -773,6 +801,8 @@ def train(
 ) -> None:
     """Train a network into a run folder; --resume goes on to the same end, bit for bit.
 
+    interpolation-window, kriging, interpolation and climatology are fitted on the training years.
+
     With --job it goes on when the terminal closes. --launcher torchrun --processes 4 trains with
     four processes of this machine, --launcher slurm on a cluster; both are jobs. Under a
     `torchrun` of your own, every process takes its share of the batch.
@@ -788,6 +818,15 @@ def train(
         )
     if resume and run is None:
         raise UserError("--resume needs --run, the folder to go on with")
+    from co2net.models.interpolation import STATISTICAL
+
+    if model in STATISTICAL:
+        if resume or job or launcher is not None:
+            raise UserError(
+                f"{model} is fitted in minutes, in one go; leave out --resume and --job"
+            )
+        _fit(model, open_data(data or data_path("archive")), split, run, frames, seed, as_json)
+        return
     budget = {"steps": steps, "epochs": epochs, "minutes": minutes}
     if not any(budget.values()):
         budget["epochs"] = 1
@@ -841,6 +880,35 @@ def train(
     row = {"run": str(run), **asdict(result)}
     _print(row, as_json, lambda: _table("Training", ["", ""], [[k, v] for k, v in row.items()]))
     raise typer.Exit(0 if result.finished else 130)
+
+
+def _fit(
+    model: str,
+    source: FieldSource,
+    split: str,
+    run: Path | None,
+    frames: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Fit a method without a network on the training years of a split."""
+    from co2net import windows
+    from co2net.models.interpolation import fit_statistical
+
+    index = windows.split(split).frames(source, "train")
+    run = run or Path("runs") / f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
+    with progress_bar(model) as progress:
+        info = fit_statistical(
+            model, source, index, run, frames=frames, seed=seed, progress=progress
+        ).info
+    row = {
+        "run": str(run),
+        "model": model,
+        "frames": int(index.size),
+        "parameters": info.parameters,
+        "digest": info.digest,
+    }
+    _print(row, as_json, lambda: _table("Fitted", ["", ""], [[k, v] for k, v in row.items()]))
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -365,6 +365,15 @@ class StoreSource:
             network=group.attrs["network"],
         )
 
+    @property
+    def station_time(self) -> NDArray[np.datetime64]:
+        """(N,) datetime64[s]: of the stations' values; those of the fields in a sound store."""
+        return self._root["stations/time"][:].astype("datetime64[s]")
+
+    def units(self, name: str) -> str | None:
+        """Units that the store states for a variable."""
+        return self._root[name].attrs.get("units")
+
     def read(self, names: Sequence[str], index: Index) -> NDArray[np.float32]:
         """(len(names), len(index), H, W): unpacked fields; static ones repeat."""
         index = np.asarray(index, dtype=np.int64)
@@ -433,7 +442,7 @@ def validate(source: StoreSource) -> list[str]:
     probe = available[np.linspace(0, available.size - 1, min(16, available.size)).astype(int)]
     for name in ("co2", *source.variables):
         variable = VARIABLES[name]
-        units = source._root[name].attrs.get("units")
+        units = source.units(name)
         if units != variable.units:
             faults.append(f"{name}: units are {units!r}, not {variable.units!r}")
         values = source.read([name], probe)
