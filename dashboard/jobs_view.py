@@ -13,6 +13,7 @@ from weakref import WeakMethod
 from co2net import models
 from co2net.errors import UserError
 from co2net.jobs import Job, finished_runs, jobs, runs_root
+from co2net.jobs.folder import read_json
 from co2net.training.sample import SAMPLE_FILE, Sample, load_sample
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Row:
         `co2net.jobs.Job.to_dict`.
     step : int
         Steps done.
+    epoch : float or None
+        Epochs done.
     loss, rmse : float or None
         Latest training loss (normalised) and best validation RMSE (umol/mol).
     curves
@@ -50,6 +53,7 @@ class Row:
 
     about: dict[str, Any]
     step: int = 0
+    epoch: float | None = None
     loss: float | None = None
     rmse: float | None = None
     curves: dict[str, Curve] = field(default_factory=dict)
@@ -281,10 +285,23 @@ def _row(job: Job) -> Row:
         curves["wind"] = ([], [])
     losses, checks = curves["loss"][1], curves["rmse"][1]
     steps = [line["step"] for line in lines if isinstance(line.get("step"), int)]
+    step = steps[-1] if steps else 0
     return Row(
         about,
-        step=steps[-1] if steps else 0,
+        step=step,
+        epoch=_epoch(about, step),
         loss=losses[-1] if losses else None,
         rmse=min(checks) if checks else None,
         curves=curves,
     )
+
+
+def _epoch(about: dict[str, Any], step: int) -> float | None:
+    """Epochs that steps make; None where the run does not tell its windows."""
+    spec = about["spec"]
+    told = read_json(Path(about["outputs"]["run"]) / "config.json") or {}
+    try:
+        together = spec["config"]["batch"] * spec["processes"] * spec["nodes"]
+        return float(step * together / told["windows"])
+    except (KeyError, TypeError, ZeroDivisionError):
+        return None

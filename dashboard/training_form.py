@@ -96,9 +96,6 @@ class TrainForm(param.Parameterized):
             When the settings do not go together.
         """
         options = {} if self.embedding == _OWN else {"embedding": self.embedding}
-        has = models.info(self.model).options
-        if options and "embedding" not in has:
-            raise UserError(f"{self.model} has no embedding to choose; leave it at its own")
         config: dict[str, Any] = {
             "model": self.model,
             "preset": self.preset,

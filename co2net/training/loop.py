@@ -313,6 +313,7 @@ class _Trainer:
                 "frames": self.layout.frames,
             },
             "years": {part: getattr(self.years, part) for part in ("train", "validation", "test")},
+            "windows": int(self.index.size),
             "parameters": parameter_count(network),
             "data": data_label(self.source),
             "background": background.digest if background else None,

@@ -229,6 +229,9 @@ class TrainingView:
         if not row.active:
             actions.append("delete")
         total = config.get("steps")
+        step = f"{row.step:,}" + (f" / {total:,}" if total else "") if row.step else ""
+        if row.epoch is not None and row.step:
+            step += " · " + t("training.epoch", number=f"{row.epoch:.2f}")
         return {
             "id": row.id,
             "name": about["name"] or row.id,
@@ -237,7 +240,7 @@ class TrainingView:
             "state": state,
             "label": t(f"training.state_{state}"),
             "progress": round(about["progress"], 3),
-            "step": (f"{row.step:,}" + (f" / {total:,}" if total else "")) if row.step else "",
+            "step": step,
             "eta": "" if about["eta"] is None else self._duration(about["eta"]),
             "loss": "" if row.loss is None else f"{row.loss:.4f}",
             "rmse": "" if row.rmse is None else f"{row.rmse:.3f}",
@@ -527,7 +530,7 @@ def _evaluate(row: Row, root: Path) -> str:
             break
     whole = [year for year in sorted({m[:4] for m in there}) if _months(there, year) == 12]
     periods = [*whole, *(m for m in there if m[:4] not in whole)] or [str(m) for m in months[-1:]]
-    spec = Evaluate(models=[str(row.run)], periods=periods, data=data, threads=1)
+    spec = Evaluate(models=[str(row.run)], periods=periods, data=data, cases=False, threads=1)
     return submit(spec, root).id
 
 

@@ -59,10 +59,6 @@ def test_settings_that_do_not_go_together():
     form = TrainForm(data=OTHER)
     with pytest.raises(UserError, match="name the folder"):
         form.spec()
-    form.folder = "/somewhere"
-    form.param.update(model="senseiver", embedding="wind")
-    with pytest.raises(UserError, match="senseiver has no embedding"):
-        form.spec()
     with pytest.raises(UserError, match="write them as"):
         TrainForm(data="/x", train="last year").spec()
 
@@ -96,7 +92,9 @@ class Visitor:
 
 def training(root: Path, number: int, state: str | None = None) -> Job:
     folder = root / f"{number:04d}-train-00ff"
-    spec = Train(config={"model": "vit", "preset": "XS", "steps": 50}, name=f"number {number}")
+    spec = Train(
+        config={"model": "vit", "preset": "XS", "steps": 50, "batch": 8}, name=f"number {number}"
+    )
     run = Path(spec.outputs(folder)["run"])
     run.mkdir(parents=True)
     (folder / "spec.json").write_text(json.dumps(spec.to_dict()))
@@ -110,8 +108,8 @@ def training(root: Path, number: int, state: str | None = None) -> Job:
 
 def end(job: Job, state: str) -> None:
     run = Path(job.outputs()["run"])
-    layout = {"grid": LatLonGrid.regular(6, 12).to_dict()}
-    (run / "config.json").write_text(json.dumps({"layout": layout}))
+    about = {"layout": {"grid": LatLonGrid.regular(6, 12).to_dict()}, "windows": 4000}
+    (run / "config.json").write_text(json.dumps(about))
     (run / "model.safetensors").touch()
     (job.folder / "exit.json").write_text(json.dumps({"state": state, "message": "done"}))
 
@@ -132,6 +130,7 @@ def test_rows_tell_where_trainings_stand(tmp_path, engine):
     watch.look()
     first, second = watch.rows
     assert (first.step, first.loss, first.rmse) == (1000, 1 / 1000, 2.0)
+    assert first.epoch == 1000 * 8 / 4000
     steps, values = first.curves["loss"]
     assert len(steps) <= 401
     assert (steps[0], steps[-1], values[-1]) == (1.0, 1000.0, 1 / 1000)
