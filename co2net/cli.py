@@ -27,6 +27,8 @@ from co2net.assets import data_path
 from co2net.errors import UserError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from co2net.naturerun import ObservationConfig
     from co2net.source import FieldSource
 
@@ -48,6 +50,10 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="Store or archive. Default: the embedded simulated world."),
 ]
+ObservationsOption = Annotated[
+    Path | None,
+    typer.Option("--observations", help="What the sites measured, from `data prepare obspack`."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 
@@ -60,14 +66,20 @@ def demo_store() -> Path:
     return data_path("demo", "world.zarr")
 
 
-def open_data(path: Path | None) -> FieldSource:
+def open_data(path: Path | None, observations: Path | None = None) -> FieldSource:
     """Open a store or a nature-run archive; None is the embedded world.
+
+    A file of observations replaces what its stations report.
 
     Raises
     ------
     UserError
         When there is nothing of the kind.
     """
+    if observations is not None:
+        from co2net.observations import observed
+
+        return observed(open_data(path), observations)
     if path is None:
         path = demo_store()
         if not path.exists():
@@ -285,6 +297,10 @@ def prepare_carbontracker(
         typer.Option("--units", help="NAME=UNIT for a variable whose files state no unit."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that read.", min=1, max=64)] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Dask scheduler whose workers read: tcp://host:8786."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring CarbonTracker's daily files into a store; run again after an interruption.
@@ -297,7 +313,7 @@ def prepare_carbontracker(
     given = dict(item.split("=", 1) for item in units or [] if "=" in item)
     if len(given) != len(units or []) or not set(given) <= set(VARIABLES):
         raise UserError(f"--units wants NAME=UNIT, NAME one of {', '.join(VARIABLES)}")
-    with progress_bar("CarbonTracker") as progress:
+    with progress_bar("CarbonTracker") as progress, _readers(scheduler, workers) as (count, pool):
         done = carbontracker.prepare(
             files,
             out,
@@ -305,10 +321,24 @@ def prepare_carbontracker(
             end=end,
             skip_bad=skip_bad,
             units=given,
-            workers=workers,
+            workers=count,
+            executor=pool,
             progress=progress,
         )
     _print(asdict(done), as_json, lambda: print("\n".join(done.lines())))
+
+
+@contextmanager
+def _readers(scheduler: str | None, workers: int) -> Iterator[tuple[int, Executor | None]]:
+    """How many read at once, and where: the workers of a Dask cluster, or None for here."""
+    if scheduler is None:
+        yield workers, None
+        return
+    from co2net import cluster
+
+    with cluster.client(scheduler) as client:
+        threads = sum(client.nthreads().values())
+        yield max(1, threads), client.get_executor(retries=cluster.RETRIES)
 
 
 @fetch_app.command("cmip6")
@@ -754,6 +784,7 @@ def train(
         Path | None,
         typer.Option("--data", help="Store or archive. Default: the 21 years in data/archive."),
     ] = None,
+    observations: ObservationsOption = None,
     run: Annotated[Path | None, typer.Option("--run", help="Folder of the run.")] = None,
     steps: Annotated[int | None, typer.Option(help="Budget in steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Budget in epochs.")] = None,
@@ -818,6 +849,8 @@ def train(
         )
     if resume and run is None:
         raise UserError("--resume needs --run, the folder to go on with")
+    if observations is not None and (job or launcher is not None):
+        raise UserError("--observations works in the foreground; leave out --job and --launcher")
     from co2net.models.interpolation import STATISTICAL
 
     if model in STATISTICAL:
@@ -825,7 +858,8 @@ def train(
             raise UserError(
                 f"{model} is fitted in minutes, in one go; leave out --resume and --job"
             )
-        _fit(model, open_data(data or data_path("archive")), split, run, frames, seed, as_json)
+        given = open_data(data or data_path("archive"), observations)
+        _fit(model, given, split, run, frames, seed, as_json)
         return
     budget = {"steps": steps, "epochs": epochs, "minutes": minutes}
     if not any(budget.values()):
@@ -866,7 +900,7 @@ def train(
         )
         _show(submit(spec).id, as_json)
         return
-    source = open_data(data or data_path("archive"))
+    source = open_data(data or data_path("archive"), observations)
     cache = data_path("cache", "frames")
     if resume:
         assert run is not None
@@ -929,6 +963,7 @@ def reconstruct(
     end: Annotated[str, typer.Option("--end", help="Last day, ISO, inclusive.")],
     out: Annotated[Path, typer.Option("--out", help="Zarr folder to write.")],
     data: DataOption = None,
+    observations: ObservationsOption = None,
     resolution: Annotated[
         float | None, typer.Option("--resolution", help="Degrees of a finer grid.")
     ] = None,
@@ -949,6 +984,8 @@ def reconstruct(
     from co2net.reconstruct import reconstruct as run
 
     first, last = str(parse_day(start)), str(parse_day(end))
+    if observations is not None and (job or scheduler is not None):
+        raise UserError("--observations works in the foreground; leave out --job and --scheduler")
     if job:
         from co2net.jobs import Reconstruct, submit
 
@@ -964,7 +1001,7 @@ def reconstruct(
         )
         _show(submit(spec).id, as_json=False)
         return
-    source = open_data(data)
+    source = open_data(data, observations)
     with progress_bar(model) as progress:
         run(
             model,

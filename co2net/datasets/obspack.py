@@ -536,6 +536,16 @@ class Selection:
     height: float = HEIGHT_M
 
 
+def _selection(given: Selection | Mapping[str, Any] | None) -> Selection:
+    if given is None or isinstance(given, Selection):
+        return given or Selection()
+    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    try:
+        return Selection(**{**given, **lists})
+    except TypeError as error:
+        raise UserError(f"selection: {error}") from error
+
+
 def parse_sites(text: str | None) -> tuple[str, ...] | None:
     """Codes with commas; ``all`` is every site, None the document's."""
     if text is None:
@@ -620,7 +630,7 @@ def prepare(
     out: str | Path,
     *,
     store: str | Path,
-    selection: Selection | None = None,
+    selection: Selection | Mapping[str, Any] | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -635,7 +645,7 @@ def prepare(
     store
         Gives the time axis and the grid.
     selection
-        Which sites and values; the document's 96 sites by default.
+        Which sites and values, also as a mapping from JSON; the document's 96 sites by default.
     skip_bad
         Leave out files that cannot be read and report them.
     progress
@@ -647,7 +657,7 @@ def prepare(
         When a file cannot be read (without ``skip_bad``), none holds a wanted value, or ``out`` is
         taken.
     """
-    out, selection = Path(out), selection or Selection()
+    out, selection = Path(out), _selection(selection)
     if out.exists():
         raise UserError(f"{out} exists already; give another --out or remove it")
     target = open_store(store)

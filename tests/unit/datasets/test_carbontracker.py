@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
+from co2net import cluster
 from co2net.assets import reference_path
 from co2net.datasets import carbontracker, netcdf
 from co2net.datasets.carbontracker import day_in_name, prepare, read_day, remote_files
@@ -554,6 +555,24 @@ def test_reading_elsewhere(tmp_path, folder, whole, world):
     lent = Lent()
     prepare([folder], tmp_path / "s.zarr", stations=world.stations, executor=lent)
     assert lent.count == 20
+    assert digest(tmp_path / "s.zarr") == digest(whole)
+
+
+def test_reading_on_a_dask_cluster(tmp_path, folder, whole, world):
+    distributed = pytest.importorskip("distributed")
+    bad = tmp_path / f"x_{DAYS[0]}.nc"
+    bad.write_text("<html>")
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, protocol="tcp://",
+            dashboard_address=None,
+        ) as local,
+        cluster.client(local.scheduler_address) as client,
+    ):  # fmt: skip
+        pool = client.get_executor(retries=1)
+        prepare([folder], tmp_path / "s.zarr", stations=world.stations, workers=2, executor=pool)
+        with pytest.raises(UserError, match="is no NetCDF file"):
+            prepare([bad], tmp_path / "t.zarr", stations=world.stations, executor=pool)
     assert digest(tmp_path / "s.zarr") == digest(whole)
 
 
