@@ -15,6 +15,7 @@ from co2net.assets import data_path
 from co2net.errors import UserError
 from co2net.inference import window_length
 from co2net.source import FieldSource
+from co2net.windows import require_same_stations
 
 if TYPE_CHECKING:
     from co2net.models.base import ModelInfo, Reconstructor
@@ -140,10 +141,12 @@ def survey(source: FieldSource, asked: Sequence[Entrant]) -> dict[str, Known]:
                 f"{one.label} is for {model.grid!r}, the data lie on {source.grid!r}; regrid the "
                 "data or train a model on this grid"
             )
-        if hasattr(model, "reader"):
-            try:
+        try:
+            if hasattr(model, "reader"):
                 model.reader(source)
-            except UserError as error:
-                raise UserError(f"{one.label}: {error}") from None
+            elif hasattr(model, "background"):
+                require_same_stations(model.grid, model.background.stations, source)
+        except UserError as error:
+            raise UserError(f"{one.label}: {error}") from None
         found[one.label] = Known(model.info, window_length(model))
     return found

@@ -117,7 +117,7 @@ def test_statistics_and_background_are_among_them() -> None:
 
 def test_changing_the_test_year_changes_no_trained_weight(tmp_path: Path) -> None:
     config = TrainConfig(
-        model="co2net-plus", preset="XS", options={"patch": [6, 9]}, steps=2, batch=1,
+        model="vit", preset="XS", target="residual", options={"patch": [6, 9]}, steps=2, batch=1,
         validation_windows=2, precision="fp32",
     )  # fmt: skip
     for name, world in (("plain", World(False)), ("altered", World(True))):
