@@ -25,8 +25,6 @@ from co2net.models.layers import (
     PlaceScale,
     check_patch,
     initialise,
-    patchify,
-    unpatchify,
 )
 from co2net.schema import VARIABLES
 
@@ -91,14 +89,13 @@ class FineDecoder(nn.Module):
 
     def forward(self, tokens: Tensor, window: Tensor) -> Tensor:
         """(B, N, 2D), (B, skips, H, W) -> (B, H, W)."""
-        coarse = unpatchify(self.tokens(tokens), self.lattice, self.step)
-        folded = self.fold(patchify(window[:, :, None], (FOLD, FOLD), 1)[:, 0])
-        x = coarse + unpatchify(folded, self.lattice, (1, 1))
-        x = self.place(x.contiguous(memory_format=torch.channels_last))
-        x = self.blocks(x)
+        window = window.contiguous(memory_format=torch.channels_last)
+        kernel = self.fold.weight.unflatten(1, (-1, FOLD, FOLD))
+        folded = F.conv2d(window, kernel, self.fold.bias, stride=FOLD)
+        x = spread(self.tokens(tokens), self.lattice, self.step) + folded
+        x = self.blocks(self.place(x))
         x = self.unfold(F.silu(x).permute(0, 2, 3, 1).flatten(1, 2))
-        x = unpatchify(x, self.shape, (FOLD, FOLD))
-        x = x + self.skip(window.contiguous(memory_format=torch.channels_last))
+        x = spread(x, self.shape, (FOLD, FOLD)) + self.skip(window)
         x = F.silu(self.cell_place(x))
         x = x + F.silu(self.mix(x))
         return self.out(x)[:, 0]
@@ -107,6 +104,13 @@ class FineDecoder(nn.Module):
         """Begin with a field of zero."""
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
+
+
+def spread(tokens: Tensor, shape: tuple[int, int], patch: tuple[int, int]) -> Tensor:
+    """(B, N, C * p * q) -> (B, C, H, W) as `unpatchify`, in memory with channels last."""
+    (h, w), (p, q) = shape, patch
+    x = tokens.reshape(-1, h // p, w // q, tokens.shape[-1] // (p * q), p, q)
+    return x.permute(0, 1, 4, 2, 5, 3).reshape(len(tokens), h, w, -1).permute(0, 3, 1, 2)
 
 
 class CO2NetPlus(Network):

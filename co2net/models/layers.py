@@ -6,7 +6,7 @@ D width of a token.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -148,9 +148,45 @@ class GlobeConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W)."""
-        x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
-        x = torch.cat([x[..., -1:], x, x[..., :1]], dim=3)
-        return self.conv(x)
+        return self.conv(globe_rim(x))
+
+
+def globe_rim(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, H + 2, W + 2): a cell from beyond the date line, edge rows again."""
+    return _Rim.apply(x)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _Rim(torch.autograd.Function):
+    """`globe_rim`, whose gradient is one copy and four edges."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        out = torch.empty(
+            (batch, channels, height + 2, width + 2),
+            dtype=x.dtype, device=x.device, memory_format=_layout(x),
+        )  # fmt: skip
+        out[:, :, 1:-1, 1:-1] = x
+        out[:, :, 0, 1:-1], out[:, :, -1, 1:-1] = x[:, :, 0], x[:, :, -1]
+        out[..., 0], out[..., -1] = out[..., -2], out[..., 1]
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        rows = grad[:, :, [0, -1], 1:-1].clone()
+        rows[..., -1] += grad[:, :, [0, -1], 0]
+        rows[..., 0] += grad[:, :, [0, -1], -1]
+        inner = grad[:, :, 1:-1, 1:-1].contiguous(memory_format=_layout(grad))
+        inner[..., -1] += grad[:, :, 1:-1, 0]
+        inner[..., 0] += grad[:, :, 1:-1, -1]
+        inner[:, :, 0] += rows[:, :, 0]
+        inner[:, :, -1] += rows[:, :, 1]
+        return inner
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
 
 
 class PlaceScale(nn.Module):
@@ -163,7 +199,14 @@ class PlaceScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same."""
-        return torch.addcmul(x + self.shift.to(x.dtype), x, self.scale.to(x.dtype))
+        scale, shift = (self._like(x, table) for table in (self.scale, self.shift))
+        return torch.addcmul(x + shift, x, scale)
+
+    def _like(self, x: Tensor, table: Tensor) -> Tensor:
+        """In the type and the memory layout of x: mixed layouts are slow."""
+        if _layout(x) == torch.channels_last:
+            return table.to(x.dtype).permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        return table.to(x.dtype)
 
 
 class GlobeBlock(nn.Module):
