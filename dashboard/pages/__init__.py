@@ -16,11 +16,14 @@ from panel.viewable import Viewable
 if TYPE_CHECKING:
     from dashboard.numbers import Numbers
     from dashboard.session import Session
-    from dashboard.state import Word
+    from dashboard.state import ViewState, Word, World
 
 
 FURNITURE = frozenset({"bar", "inspector", "drawer"})
-"""What a page can have around it: the time bar, the inspector, and the drawer of map settings."""
+"""What a page can have around it: the time bar, the inspector, and the drawer of map settings.
+
+A page whose address says what to export has ``export`` besides, see `dashboard.export`.
+"""
 
 
 class View(Protocol):
@@ -71,12 +74,25 @@ class Page:
     words: Mapping[str, Word] = field(default_factory=dict)
 
 
+def one_model(word: str, world: World) -> str:
+    """Check the word ``model`` of pages that show one: its name."""
+    if word not in world.models:
+        raise ValueError(word)
+    return word
+
+
+def shown_model(state: ViewState, world: World) -> str:
+    """The model that such a page shows; the first where the address names none."""
+    word = state.details.get("model", "")
+    return word if word in world.models else (*world.models, "")[0]
+
+
 @cache
 def registry() -> dict[str, Page]:
     """All pages, in the order of the rail."""
-    from dashboard.pages import benchmarks, cases, compare, data, explore, training
+    from dashboard.pages import benchmarks, cases, compare, data, explore, stations, training
 
-    modules = (explore, compare, cases, benchmarks, training, data)
+    modules = (explore, compare, cases, stations, benchmarks, training, data)
     return {module.PAGE.key: module.PAGE for module in modules}
 
 

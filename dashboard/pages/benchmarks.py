@@ -113,15 +113,22 @@ def read_results(folder: Path) -> Results:
     tables: list[dict[str, str]] = []
     for path in sorted((folder / "tables").glob("*.csv")):
         try:
-            with path.open(encoding="utf-8", newline="") as handle:
-                lines = list(csv.DictReader(handle))
-            needed = {"table", "row", "region", "metric", "value", "document"}
-            if not all(needed <= entry.keys() for entry in lines):
-                raise ValueError
-            tables += lines
-        except (ValueError, csv.Error, OSError):
-            faults.append(f"{path} is no table of the document")
+            tables += _read_table(path)
+        except UserError as error:
+            faults.append(str(error))
     return Results(tuple(rows), about, tuple(tables), tuple(faults))
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            lines = list(csv.DictReader(handle))
+    except (ValueError, csv.Error, OSError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    needed = {"table", "row", "region", "metric", "value", "document"}
+    if not all(needed <= entry.keys() for entry in lines):
+        raise UserError(f"{path} is no table of the document; remove it")
+    return lines
 
 
 def averaged(rows: Iterable[Row]) -> list[Row]:

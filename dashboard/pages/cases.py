@@ -28,7 +28,7 @@ from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display, nice_limits, number
 from dashboard.maps.projection import Raster
 from dashboard.numbers import Numbers
-from dashboard.pages import Page
+from dashboard.pages import Page, one_model, shown_model
 from dashboard.plots import chart, paint, span
 from dashboard.service import Latest, Service
 from dashboard.state import ViewState, World
@@ -155,8 +155,8 @@ class CasesView:
             width=190,
             margin=0,
             options=names,
-            value=session.state.a if names else None,
-            css_classes=["pick-a"],
+            value=self.shown() if names else None,
+            css_classes=["pick-model"],
         )
         self._model.param.watch(self._picked, "value")
         self.toolbar = pn.FlexBox(
@@ -240,9 +240,13 @@ class CasesView:
             chosen = [name for name in asked if name in there] or list(there[:2])
         return tuple(chosen[: LINES - 1])
 
+    def shown(self) -> str:
+        """The model on the maps."""
+        return shown_model(self.session.state, self.session.world)
+
     def _picked(self, event: param.parameterized.Event) -> None:
-        if event.new is not None and event.new != self.session.state.a:
-            self.session.state.a = event.new
+        if event.new is not None and event.new != self.shown():
+            self.session.state.keep(model=event.new)
 
     def _said(self, message: dict[str, Any]) -> None:
         session = self.session
@@ -275,7 +279,7 @@ class CasesView:
         state, world = self.session.state, self.session.world
         links = {}
         for page in ("explore", "compare"):
-            values = {name: getattr(state, name) for name in ("frame", "a", "b", "lang", "theme")}
+            values = {name: getattr(state, name) for name in ("frame", "lang", "theme")}
             links[page] = "?" + ViewState(world, **(values | self._target(page))).address()
         return links
 
@@ -306,8 +310,9 @@ class CasesView:
                 figures.fit(place)
         if changed & {"theme"} or fresh:
             self._paint()
-        if self._model.value != state.a and state.a in self.session.world.models:
-            self._model.value = state.a
+        if self.session.world.models:
+            names = {self.session.layer_name(name): name for name in self.session.world.models}
+            self._model.param.update(options=names, value=self.shown())
         self.board.tell(chosen=case.key, head=self._head(case), models=self._chips())
         missing = missing_months(case, self.session.service)
         self._show_missing(missing)
@@ -366,7 +371,7 @@ class CasesView:
     def _ask_frame(self) -> None:
         state = self.session.state
         assert self.case is not None
-        what = self.case, (TRUTH, state.a), state.frame, self.pair.raster
+        what = self.case, (TRUTH, self.shown()), state.frame, self.pair.raster
         self.session.frames.submit(partial(self._compute_frame, *what), self._show_frame)
 
     def _compute_frame(
@@ -413,7 +418,7 @@ class CasesView:
         }
 
     def _ask_moments(self) -> None:
-        what = self.session.state.a, self._moment_frames(), self.shots.raster
+        what = self.shown(), self._moment_frames(), self.shots.raster
         self._moments.submit(partial(self._compute_moments, *what), self._show_moments)
 
     def _compute_moments(self, model: str, frames: list[int], raster: Raster) -> tuple[Any, ...]:
@@ -718,4 +723,4 @@ def _models(word: str, world: World) -> str:
     return ",".join(dict.fromkeys(names))
 
 
-PAGE = Page("cases", CasesView, {"case": _case, "series": _models})
+PAGE = Page("cases", CasesView, {"case": _case, "series": _models, "model": one_model})

@@ -1,5 +1,6 @@
 """Languages: the same strings in both, none missing where the code asks for one."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -81,3 +82,77 @@ def test_the_files_are_plain_yaml():
     for language in LANGUAGES:
         text = (HOME / "i18n" / f"{language}.yml").read_text("utf-8")
         assert isinstance(yaml.safe_load(text), dict)
+
+
+# What may be the same in English and Chinese: names of models, and words without letters.
+_SAME = re.compile(r"(model|short)\.|shell\.language$")
+# Python texts of two or more English words that a visitor never sees, by what they begin with.
+_UNSEEN = ("import sys; ", "Inter,'Segoe UI'", "nature run", "exit status ", ": nothing from ")
+
+
+def test_nothing_is_the_same_in_both_languages():
+    english, chinese = catalogue("en"), catalogue("zh")
+    same = {key for key in english if english[key] == chinese[key] and not _SAME.match(key)}
+    assert {key: english[key] for key in same if re.search("[A-Za-z]{3}", english[key])} == {}
+
+
+def _visible(tree: ast.Module) -> list[tuple[int, str]]:
+    """(line, text) of the strings of a module that could be shown: no docs, errors, logs, code."""
+    hidden: set[int] = set()
+
+    def hide(node: ast.AST | None) -> None:
+        hidden.update(id(one) for one in ast.walk(node) if node is not None)
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for one in node.body:
+                if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant):
+                    hide(one)
+        elif isinstance(node, ast.Raise | ast.Assert):
+            hide(node)
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name.startswith("log.") or name.endswith(
+                ("Error", "css", "re.compile", "fullmatch")
+            ):
+                hide(node)
+            for keyword in node.keywords:
+                if keyword.arg in ("doc", "code", "name"):
+                    hide(keyword.value)
+        elif isinstance(node, ast.Assign):
+            target = ast.unparse(node.targets[0])
+            if target.strip("_").isupper():  # constants: palettes, code for the browser
+                hide(node)
+    return [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in hidden
+    ]
+
+
+def test_no_english_is_written_into_python():
+    found = []
+    for path in sorted(HOME.rglob("*.py")):
+        if path.name in ("bench.py", "__main__.py"):  # a script's output
+            continue
+        for number, text in _visible(ast.parse(path.read_text("utf-8"))):
+            markup = re.sub(r"<[^>]*(>|$)|^[^<]*>|[\w-]+:[^;]*;?", " ", text)
+            if re.search("[A-Za-z]{2,},? [a-z]{2,}", markup) and not text.startswith(_UNSEEN):
+                found.append(f"{path.relative_to(HOME)}:{number}: {text[:60]}")
+    assert found == []
+
+
+_SHOWN_IN_BROWSER = (
+    r"(?:textContent|title|placeholder|innerText) = \"([^\"]*)\"",
+    r"setAttribute\(\"(?:aria-label|title|placeholder|alt)\", \"([^\"]*)\"",
+    r"\bel\(\"\w+\", \"[^\"]*\", \"([^\"]*)\"",
+    r"\b(?:button|label)\([^\"()]*, \"([^\"]*)\"",
+)
+
+
+def test_no_english_is_written_into_the_browsers_half():
+    for path in sorted((HOME / "assets").glob("*.js")):
+        source = path.read_text("utf-8")
+        for pattern in _SHOWN_IN_BROWSER:
+            for text in re.findall(pattern, source):
+                assert not re.search("[A-Za-z]{3}", text), f"{path.name}: {text}"
