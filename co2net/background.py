@@ -195,7 +195,7 @@ class Background:
                 sums.add(season[block], slot[block], chosen, anomaly, departure)
             tell(0.4 + 0.45 * (number + 1) / len(blocks), "covariances")
 
-        distance = _distances(source.grid, source.stations)
+        distance = station_distances(source.grid, source.stations)
         kappa, ridge, taper, scores = _choose(fit_sums, held_sums, weights, distance)
         tell(0.95, "compressing")
         fit_sums.join(held_sums)
@@ -248,8 +248,8 @@ class Background:
         shifts the level by the same. Where none reports, the level is the trend of the training
         years, held at its last value after them and its first before.
         """
-        times, departure = self._departures(times, observations)
-        return self._level(times, departure)
+        times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
+        return self._level(times, self.departures(times, observations))
 
     def field(self, times: ArrayLike, observations: Float) -> Float:
         """(n, H, W) umol/mol: the background, climatology + level."""
@@ -265,16 +265,17 @@ class Background:
         observations : (n, S) umol/mol
             NaN where a station is silent: its row and column leave the covariance.
         """
-        times, departure = self._departures(times, observations)
+        times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
+        departure = self.departures(times, observations)
         season, share = _season(times)
         step = np.round(share * _SEASON_STEPS).astype(np.int64)
-        slot = _slot(times, self.slots)
+        slot = self.slot(times)
         there = np.isfinite(departure)
         level = np.empty(times.size, dtype=np.float32)
         amounts = np.zeros((times.size, self.patterns.shape[0]), dtype=np.float32)
         for n in range(times.size):
             if not there[n].any():
-                level[n] = self._trend(times[n : n + 1])[0]
+                level[n] = self.trend_at(times[n : n + 1])[0]
                 continue
             weights, gain = self._gain(int(season[n]), int(step[n]), int(slot[n]), there[n])
             values = departure[n, there[n]]
@@ -284,6 +285,33 @@ class Background:
         out += self.climatology(times)
         out += level[:, None, None]
         return out
+
+    def departures(self, times: ArrayLike, observations: Float) -> Float:
+        """(n, S) umol/mol: observations (n, S) at ``times`` (n,) less the climatology there."""
+        times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
+        observations = np.asarray(observations, dtype=np.float32)
+        if observations.shape != (times.size, len(self.stations)):
+            raise UserError(
+                f"background: observations of shape {observations.shape} for {times.size} times "
+                f"and {len(self.stations)} stations; they must be those it was fitted with"
+            )
+        weights = _product(_design(times, self.slots), self.climatology_weights)
+        return observations - _product(weights, self.climatology_patterns[:, self.cells])
+
+    def trend_at(self, times: ArrayLike) -> NDArray[np.float64]:
+        """(n,) umol/mol: level of the training years' trend, held beyond them."""
+        held = np.clip(np.asarray(times, dtype="datetime64[s]"), self.span[0], self.span[1])
+        return np.asarray(polyval(_scaled(held, self.span), self.trend), dtype=np.float64)
+
+    def slot(self, times: ArrayLike) -> NDArray[np.int64]:
+        """(n,): number of the hour slot that is nearest to each time."""
+        return _slot(np.asarray(times, dtype="datetime64[s]"), self.slots)
+
+    @cached_property
+    def cells(self) -> NDArray[np.int64]:
+        """(S,): flat positions of the stations' cells."""
+        row, column = self.stations.cells(self.grid)
+        return row * self.grid.shape[1] + column
 
     # -- keeping ------------------------------------------------------------------------
 
@@ -397,32 +425,8 @@ class Background:
     # -- parts --------------------------------------------------------------------------
 
     @cached_property
-    def _cells(self) -> NDArray[np.int64]:
-        row, column = self.stations.cells(self.grid)
-        return row * self.grid.shape[1] + column
-
-    @cached_property
     def _pooled(self) -> NDArray[np.float64]:
         return self.covariance.mean(axis=(0, 1), dtype=np.float64)
-
-    def _departures(
-        self, times: ArrayLike, observations: Float
-    ) -> tuple[NDArray[np.datetime64], Float]:
-        """Times, and observations less climatology (n, S)."""
-        times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
-        observations = np.asarray(observations, dtype=np.float32)
-        if observations.shape != (times.size, len(self.stations)):
-            raise UserError(
-                f"background: observations of shape {observations.shape} for {times.size} times "
-                f"and {len(self.stations)} stations; they must be those it was fitted with"
-            )
-        weights = _product(_design(times, self.slots), self.climatology_weights)
-        usual = _product(weights, self.climatology_patterns[:, self._cells])
-        return times, observations - usual
-
-    def _trend(self, times: NDArray[np.datetime64]) -> NDArray[np.float64]:
-        held = np.clip(times, self.span[0], self.span[1])
-        return np.asarray(polyval(_scaled(held, self.span), self.trend), dtype=np.float64)
 
     def _level(self, times: NDArray[np.datetime64], departure: Float) -> Float:
         level = np.empty(times.size, dtype=np.float32)
@@ -431,7 +435,7 @@ class Background:
         for number, pattern in enumerate(patterns):
             rows = which.ravel() == number
             if not pattern.any():
-                level[rows] = self._trend(times[rows])
+                level[rows] = self.trend_at(times[rows])
                 continue
             weights = self._gain(-1, 0, 0, pattern)[0]
             level[rows] = departure[rows][:, pattern] @ weights
@@ -683,7 +687,7 @@ def _ridged(covariance: Float, ridge: float) -> Float:
     return covariance + np.float32(ridge) * mean * np.eye(sites, dtype=np.float32)
 
 
-def _distances(grid: LatLonGrid, stations: StationNetwork) -> Float:
+def station_distances(grid: LatLonGrid, stations: StationNetwork) -> Float:
     """(N, S) km: straight through the Earth, from every cell to the stations' cells.
 
     Chords rather than arcs keep a taper of three dimensions positive definite on the sphere.

@@ -28,7 +28,13 @@ from co2net.background import Background, default_background_path
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.models.base import Layout, ModelInfo, Network
-from co2net.models.interpolation import STATISTICAL, load_statistical
+from co2net.models.interpolation import (
+    STATISTICAL,
+    available_statistical,
+    load_run,
+    load_statistical,
+    run_method,
+)
 from co2net.models.layers import parameter_count
 from co2net.models.registry import create, info
 from co2net.source import FieldSource, Index
@@ -164,8 +170,7 @@ def available() -> list[str]:
         for path in folder.glob(f"*/{CONFIG_FILE}")
         if (path.parent / WEIGHTS_FILE).is_file()
     )
-    statistical = list(STATISTICAL) if (default_background_path()).is_dir() else []
-    return [*found, *statistical]
+    return [*found, *available_statistical()]
 
 
 def load(model: str | Path, device: str | torch.device = "cpu") -> Any:
@@ -180,6 +185,8 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Any:
     if str(model) in STATISTICAL:
         return load_statistical(str(model))
     folder = Path(model)
+    if run_method(folder):
+        return load_run(folder)
     if not (folder / CONFIG_FILE).is_file():
         folder = data_path("checkpoints", str(model))
     if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
