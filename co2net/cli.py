@@ -1123,10 +1123,66 @@ def evaluate(
 
 
 @app.command()
+def validate(
+    model: Annotated[str, typer.Option("--model", help="Name, or a run or checkpoint folder.")],
+    observations: Annotated[
+        Path, typer.Option("--observations", help="What the sites measured (`prepare obspack`).")
+    ],
+    start: Annotated[str, typer.Option("--start", help="First day, ISO.")],
+    end: Annotated[str, typer.Option("--end", help="Last day, ISO, inclusive.")],
+    data: DataOption = None,
+    folds: Annotated[
+        int, typer.Option("--folds", help="Withhold sites in so many turns.", min=0)
+    ] = 0,
+    every: Annotated[int, typer.Option("--every", help="Take every n-th frame.", min=1)] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="CSV, one line a site.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold a model against measurements: at sites, at withheld sites, near coasts apart, season.
+
+    Example: co2net validate --model interpolation --data data/ct2022/surface.zarr
+    --observations data/ct2022/stations.zarr --start 2020-01-01 --end 2020-12-31 --folds 10
+    """
+    from co2net import models
+    from co2net.evaluation import validation
+
+    source = open_data(data, observations)
+    with progress_bar(model) as progress:
+        scores = validation.validate(
+            models.load(model),
+            source,
+            str(parse_day(start)),
+            str(parse_day(end)),
+            count=folds,
+            every=every,
+            progress=progress,
+        )
+    if out is not None:
+        validation.write_csv(scores, out)
+    groups = validation.groups(scores)
+    columns = ["group", "withheld", "sites", "n", "rmse", "bias", "season_bias"]
+    _print(
+        {"groups": [asdict(one) for one in groups], "sites": [asdict(one) for one in scores]},
+        as_json,
+        lambda: _table(
+            f"{model} against measurements (ppm)",
+            columns,
+            [
+                [f"{value:.2f}" if isinstance(value, float) else value for value in row]
+                for row in ([getattr(one, name) for name in columns] for one in groups)
+            ],
+        ),
+    )
+
+
+@app.command()
 def bench(
     what: Annotated[str, typer.Argument(help="world, infer, train or page.")],
     model: Annotated[str, typer.Option("--model", help="Network to time.")] = "co2net-plus",
-    preset: Annotated[str, typer.Option("--preset", help="Size, for train.")] = "XS",
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="Size, untrained; else the checkpoint's, XS for train."),
+    ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -1148,16 +1204,9 @@ def bench(
         known = models.load(model)
         if not isinstance(known, models.NetworkReconstructor):
             raise UserError(f"bench infer: {model} is no network; choose one of `co2net models`")
-        row = benches.bench_infer(open_data(data), known)
+        row = benches.bench_infer(open_data(data), known, preset)
     elif what == "train":
-        from co2net.windows import Split
-
-        source = open_data(data)
-        found = sorted({int(str(day)[:4]) for day in source.time[source.available]})
-        if len(found) < 2:
-            raise UserError("bench train: the data set needs months of two years at least")
-        years = Split("bench", ((found[-1], found[-1]),), ((found[0], found[0]),), ())
-        row = benches.bench_train(source, model, preset, years)
+        row = benches.bench_train(open_data(data), model, preset or "XS")
     else:
         raise UserError(f"bench '{what[:40]}': choose world, infer, train or page")
     _print(row, as_json, lambda: _table("Benchmark", ["", ""], [[k, v] for k, v in row.items()]))
