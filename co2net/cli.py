@@ -801,6 +801,7 @@ def train(
     ] = None,
     split: Annotated[str, typer.Option(help="Years: carbontracker or cmip6.")] = "carbontracker",
     frames: Annotated[int, typer.Option(help="Frames of a window.")] = 8,
+    interval: Annotated[int, typer.Option(help="Steps of the data between its frames.")] = 1,
     batch: Annotated[int, typer.Option(help="Windows a step.")] = 8,
     rate: Annotated[
         float | None, typer.Option(help="Peak learning rate; default the model's own.")
@@ -872,6 +873,7 @@ def train(
         "options": dict(_option(text) for text in option or []),
         "split": split,
         "frames": frames,
+        "interval": interval,
         "batch": batch,
         "rate": rate,
         "wind_loss": wind_loss,
