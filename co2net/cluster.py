@@ -73,7 +73,7 @@ def each(
         client.submit(work, *shared, item, pure=False, retries=RETRIES): item for item in items
     }
     try:
-        for future in as_completed(list(futures)):
+        for future in as_completed(list(futures), loop=client.loop):
             try:
                 future.result()
             except KilledWorker:

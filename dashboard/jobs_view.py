@@ -201,11 +201,11 @@ class JobsWatch:
             found, fault = [], str(error)
         seen: dict[str, tuple[Any, Row]] = {}
         for job in found:
-            stamp, row = self._stamp(job), None
-            if job.id in self._seen:
-                before, row = self._seen[job.id]
-                row = row if before == stamp and not row.active else None
-            seen[job.id] = (stamp, row or _row(job))
+            stamp, row = self._seen.get(job.id, (None, None))
+            if row is None or row.active or stamp != _stamp(job, row):
+                row = _row(job)
+                stamp = _stamp(job, row)
+            seen[job.id] = (stamp, row)
         self._seen = seen
         rows = tuple(row for _, row in seen.values())
         details = self._details({row.id: row for row in rows})
@@ -225,13 +225,6 @@ class JobsWatch:
         now = {row.id for row in self.rows if row.about["state"] == "succeeded"}
         before, self._stamps["succeeded"] = self._stamps.get("succeeded"), now
         return now != before
-
-    def _stamp(self, job: Job) -> Any:
-        """Changes when a file of a job does."""
-        paths = [job.folder / name for name in _FILES]
-        if job.id in self._seen and (run := self._seen[job.id][1].run) is not None:
-            paths.append(run / "metrics.jsonl")
-        return tuple(_when(path) for path in paths)
 
     def _details(self, rows: dict[str, Row]) -> dict[str, Detail]:
         wanted = {id for seat in list(self._seats) for id in seat.wanted if id in rows}
@@ -256,6 +249,14 @@ class JobsWatch:
                 scores = ""
         log_lines = Job(self.root / row.id).log_tail(_LOG_LINES)
         return Detail(tuple(log_lines), sample, scores)
+
+
+def _stamp(job: Job, row: Row) -> Any:
+    """Changes when a file of a job does."""
+    paths = [job.folder / name for name in _FILES]
+    if row.run is not None:
+        paths.append(row.run / "metrics.jsonl")
+    return tuple(_when(path) for path in paths)
 
 
 def _when(path: Path) -> tuple[int, int] | None:

@@ -37,7 +37,7 @@ class TrainForm(param.Parameterized):
     3 how long, 4 how, 5 where.
     """
 
-    title = param.String("", regex=r"(?s).{0,120}", precedence=1)
+    title = param.String("", regex=r"(?s)\A.{0,120}\Z", precedence=1)
     model = param.Selector(default="co2net-plus", objects=models.names(), precedence=1)
     preset = param.Selector(default="XS", objects=list(models.PRESETS), precedence=1)
     target = param.Selector(default=_OWN, objects=[_OWN, *TARGETS], precedence=1)

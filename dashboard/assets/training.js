@@ -147,6 +147,7 @@ export function render({model}) {
       held.message.textContent = entry.message
       held.message.title = entry.message
       for (const [key, cell] of Object.entries(held.cells)) { cell.textContent = entry[key] }
+      held.cells.step.append(make("small", {class: "epoch"}, entry.epoch))
       draw_buttons(held, entry)
     })
     empty.hidden = facts.rows.length > 0

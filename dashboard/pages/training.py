@@ -230,8 +230,8 @@ class TrainingView:
             actions.append("delete")
         total = config.get("steps")
         step = f"{row.step:,}" + (f" / {total:,}" if total else "") if row.step else ""
-        if row.epoch is not None and row.step:
-            step += " · " + t("training.epoch", number=f"{row.epoch:.2f}")
+        told = row.epoch is not None and row.step > 0
+        epoch = t("training.epoch", number=f"{row.epoch:.2f}") if told else ""
         return {
             "id": row.id,
             "name": about["name"] or row.id,
@@ -241,6 +241,7 @@ class TrainingView:
             "label": t(f"training.state_{state}"),
             "progress": round(about["progress"], 3),
             "step": step,
+            "epoch": epoch,
             "eta": "" if about["eta"] is None else self._duration(about["eta"]),
             "loss": "" if row.loss is None else f"{row.loss:.4f}",
             "rmse": "" if row.rmse is None else f"{row.rmse:.3f}",

@@ -55,11 +55,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that the server reads."""
+    path = tmp_path_factory.mktemp("browser") / "store.zarr"
+    make_store(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def address(store: Path) -> Iterator[str]:
     """``http://host:port`` of a server that answers."""
-    folder = tmp_path_factory.mktemp("browser")
-    store = folder / "store.zarr"
-    make_store(str(store))
+    folder = store.parent
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -111,10 +117,20 @@ class Visit:
         self.page.goto(f"{self._address}/?{query}")
         return self.wait()
 
-    def wait(self) -> Visit:
+    def reach(self, query: str, selector: str) -> Page:
+        """Go to a page without maps that fill it, and wait until an element is seen."""
+        self.page.goto(f"{self._address}/?{query}")
+        self.page.wait_for_selector(selector, timeout=60_000)
+        return self.page
+
+    def drawn(self, column: str) -> dict[str, list[Any]]:
+        """The data behind a chart: the columns of the one data source that has a column."""
+        return self.page.evaluate(_DATA, column)
+
+    def wait(self, milliseconds: float = 30_000) -> Visit:
         """Wait until every panel shows a map."""
-        self.page.wait_for_selector(".panel canvas", timeout=30_000)
-        self.page.wait_for_function(_PAINTED, timeout=30_000)
+        self.page.wait_for_selector(".panel canvas", timeout=milliseconds)
+        self.page.wait_for_function(_PAINTED, timeout=milliseconds)
         return self
 
     def shown(self) -> int:
@@ -157,6 +173,14 @@ const colours = (map) => {
   return seen.size
 }
 """
+_DATA = """(column) => {
+  for (const model of (Bokeh.documents[0]._all_models).values()) {
+    if (model.type === "ColumnDataSource" && column in model.data) {
+      return Object.fromEntries(Object.entries(model.data).map(([k, v]) => [k, Array.from(v)]))
+    }
+  }
+  return {}
+}"""
 _COLOURS = f"(map) => {{ {_FIND} return colours(map) }}"
 _PAINTED = f"""() => {{ {_FIND}
   const maps = all(document, ".map")

@@ -7,20 +7,29 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import xarray as xr
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from co2net.assets import provenance
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.jobs import Evaluate, Job, Reconstruct, State, Train, jobs, submit
-from co2net.jobs.folder import PROCESS, PROGRESS
-from co2net.schema import create_store, write_frames
+from co2net.jobs.folder import CANCEL, PROCESS, PROGRESS
+from co2net.jobs.trial import estimate
+from co2net.reconstruct import reconstruct
+from co2net.schema import create_store, open_store, write_frames
+from co2net.training import TrainConfig, resume, train
 from tests.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -233,18 +242,180 @@ def test_a_data_set_that_vanishes(store, apart, tmp_path):
     assert f"the data set {copy} has vanished" in job.message()
     assert job.to_dict()["exit_status"] == 2
     (tmp_path / "moved.zarr").rename(copy)
-    job.resume()
-    until(lambda: checkpoint(job).exists(), "a checkpoint")
+    job.remove()
+    span = {"start": "2001-12-21", "end": "2002-01-24", "freq": "10min"}
+    job = submit(Reconstruct(model="truth", data=str(copy), threads=1, **span), apart)
+    until(lambda: job.progress() > 0, "the first days")
     copy.rename(tmp_path / "moved.zarr")  # now in the middle of the work
-    assert ends(job) == State.FAILED
+    assert ends(job) == State.FAILED, explain(job)
     assert f"the data set {copy} has vanished" in job.message()
-    for name, values in load_file(checkpoint(job)).items():
-        assert np.isfinite(values).all(), f"{name} has learned from what is not there"
+
+
+def test_a_training_killed_twenty_times_comes_to_the_same_weights(tmp_path):
+    """The process is forked, not started anew, and killed at any moment of a few steps."""
+    kills = 20
+    provenance()  # asks git, once for all
+    world = SyntheticSource(LatLonGrid.regular(6, 12), "2001-12-30", "2002-01-03", sites=3)
+    tiny = {"patch": [3, 6], "towers": "spatial"}
+    config = TrainConfig(
+        model="co2net", preset="XS", target="absolute", options=tiny, steps=40, batch=2, frames=2,
+        validate_every=20, validation_windows=2, checkpoint_every=1, wind_loss=0.0, seed=3,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+
+    def sitting(run: Path, stop: Callable[[], bool] | None = None) -> int:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                torch.set_num_threads(1)
+                begun = (run / "state.safetensors").is_file()
+                if not begun:
+                    shutil.rmtree(run, ignore_errors=True)
+                if begun:
+                    resume(world, run, stop=stop, device="cpu")
+                else:
+                    train(config, world, run, stop=stop, device="cpu")
+                status = 0
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def doomed(after: int, delay: float) -> Callable[[], bool]:
+        count = 0
+
+        def stop() -> bool:
+            nonlocal count
+            count += 1
+            if count == after:
+                kill = partial(os.kill, os.getpid(), signal.SIGKILL)
+                threading.Timer(delay, kill).start()
+            return False
+
+        return stop
+
+    killed = 0
+    while killed < kills:
+        stop = doomed(int(rng.integers(1, 4)), float(rng.uniform(0, 0.02)))
+        status = sitting(tmp_path / "killed", stop)
+        assert status in (-signal.SIGKILL, 0), "the training failed by itself"
+        killed += 1
+    assert sitting(tmp_path / "killed") == 0
+    assert sitting(tmp_path / "whole") == 0
+    first, second = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "killed"))
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
+
+
+def test_a_trial_measures_what_a_training_will_take(store):
+    spec = training(store, steps=500)
+    found = estimate(spec)
+    source = open_store(store)
+    assert found.windows == spec.split().windows(source, "train").size
+    assert found.validation == spec.split().windows(source, "validation").size
+    assert found.steps == 500
+    assert found.step > 0
+    assert found.seconds >= 500 * found.step
+    assert found.memory > 50 * 2**20
+    assert found.parameters > 1000
+    with pytest.raises(UserError, match="no complete window of 8 frames in the years"):
+        estimate(replace(spec, years={"train": [[2010, 2012]], "validation": [[2001, 2001]]}))
+
+
+def test_cancel_is_heard_from_another_machine(store, root):
+    job = submit(training(store, steps=100_000, every=100_000), root)
+    until(lambda: any("loss" in line for line in job.metrics()), "the first steps")
+    (job.folder / CANCEL).touch()  # all that another machine can do
+    assert ends(job) == State.CANCELLED
+    assert steps_done(job) >= 25
+    job.remove()
+
+
+def test_processes_that_train_together(store, apart):
+    spec = replace(training(store, steps=100_000), launcher="torchrun", processes=2, threads=2)
+    job = submit(spec, apart)
+    until(lambda: checkpoint(job).exists() or not job.state().active, "a checkpoint")
+    assert job.state() == State.RUNNING, explain(job)
+    told = json.loads((checkpoint(job).parent / "environment.json").read_text())
+    assert told["processes"] == 2
+    assert job.cancel() == State.CANCELLED, explain(job)
+    done = steps_done(job)
+    assert done >= 2
+    job.resume()
+    until(lambda: steps_done(job) > done or not job.state().active, "more steps")
+    assert job.state() == State.RUNNING, explain(job)
+    kill(job)
+    assert ends(job) == State.INTERRUPTED
+    last = steps_done(job)
+    time.sleep(3)  # the others end with the one that started them
+    assert steps_done(job) <= last + 2
+
+
+@pytest.mark.parametrize("cluster", ["local", "debug"])
+def test_slurm_keeps_the_folder_of_a_job(store, apart, cluster):
+    pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
+    span = {"start": "2002-01-05", "end": "2002-01-06", "data": str(store), "threads": 1}
+    settings = {"cluster": cluster, "timeout_min": 10}
+    job = submit(Reconstruct(model="truth", launcher="slurm", slurm=settings, **span), apart)
+    assert ends(job) == State.SUCCEEDED, explain(job)
+    row = job.to_dict()
+    assert (row["exit_status"], row["progress"], row["kind"]) == (0, 1.0, "reconstruct")
+    assert "succeeded" in job.log_tail(1)[0]
+    assert Path(row["outputs"]["out"]).is_dir()
+    assert [one.id for one in jobs(apart)] == [job.id]
+
+
+def test_slurm_takes_a_job_from_its_queue_and_resumes_it(store, apart):
+    pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
+    slurm = {"cluster": "local", "timeout_min": 10}
+    spec = replace(training(store, steps=100_000, every=5), launcher="slurm", slurm=slurm)
+    job = submit(spec, apart)
+    until(lambda: checkpoint(job).exists() or not job.state().active, "a checkpoint")
+    assert job.cancel() == State.CANCELLED, explain(job)
+    done = steps_done(job)
+    job.resume()
+    until(lambda: steps_done(job) > done or not job.state().active, "more steps")
+    assert job.state() == State.RUNNING, explain(job)
+    assert job.cancel(grace=0) == State.CANCELLED
+
+
+def test_a_cluster_that_loses_a_worker_reconstructs_the_same(store, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    span = ("truth", open_store(store), "2001-12-21", "2002-01-24")
+    how = {"freq": "30min", "resolution": 5.0}
+    alone = reconstruct(*span, tmp_path / "alone.zarr", **how)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
+        with distributed.Client(cluster) as client:
+            workers = list(client.run(os.getpid).values())
+        seen: list[float] = []
+
+        def progress(share: float, day: str) -> None:
+            seen.append(share)
+            if len(seen) == 3:
+                os.kill(workers[0], signal.SIGKILL)
+
+        address = cluster.scheduler_address
+        spread = reconstruct(
+            *span, tmp_path / "spread.zarr", progress=progress, scheduler=address, **how
+        )
+    assert seen == sorted(seen)
+    assert len(seen) == 35
+    assert seen[-1] == 1.0
+    first, second = (xr.open_zarr(path).co2.values for path in (alone, spread))
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_scheduler_that_does_not_answer(store, tmp_path):
+    pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    span = ("truth", open_store(store), "2002-01-05", "2002-01-05", tmp_path / "out.zarr")
+    with pytest.raises(UserError, match="write it as tcp://"):
+        reconstruct(*span, scheduler="somewhere")
 
 
 def test_reconstruction_and_scores_as_jobs(whole, store, root, monkeypatch):
-    import xarray as xr
-
     model = whole.outputs()["run"]
     monkeypatch.chdir(Path(model).parent)  # paths are those of the one who submits
     span = {"start": "2002-01-05", "end": "2002-01-06", "data": str(store), "threads": 1}

@@ -1,0 +1,246 @@
+"""The page of trainings, from the form to a model on Compare, through crashes of the server."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from co2net.grid import LatLonGrid
+from co2net.jobs import Job, State, Train, jobs, submit
+from co2net.jobs.folder import read_json
+from co2net.schema import create_store, write_frames
+from tests.browser.conftest import REPOSITORY, Visit
+from tests.synthetic import SyntheticSource
+
+STEPS = 120
+SLOW = 240_000  # ms: a training shares the processor with browser and server
+HOSTILE = "<img src=x onerror=alert(1)> '../二氧化碳'"
+
+
+class Server:
+    """A server that can be killed and started again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [sys.executable, "-m", "tests.browser.server", str(self.folder / "world.zarr")]
+        self._process = subprocess.Popen(
+            [*command, str(self.port), str(self.folder / "cache")],
+            cwd=REPOSITORY,
+            env={**os.environ, "CO2NET_RUNS": str(self.runs)},
+        )
+        deadline = time.monotonic() + 400
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(self.address + "/ready", timeout=2):
+                    return
+            except OSError:
+                assert self._process.poll() is None, "the server did not start"
+                time.sleep(0.2)
+        pytest.fail("the server does not answer")
+
+    def kill(self) -> None:
+        """As a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Over five weeks about the turn of a validation year into a training year."""
+    folder = tmp_path_factory.mktemp("training")
+    world = SyntheticSource(LatLonGrid.regular(18, 24), "2001-12-20", "2002-01-24", sites=12)
+    path = folder / "world.zarr"
+    create_store(path, world.grid, world.time, world.stations, world.attrs)
+    index = np.arange(world.time.size)
+    names = ["co2", *world.variables]
+    fields = dict(zip(names, world.read(names, index), strict=True))
+    fields["surface_altitude"] = fields["surface_altitude"][0]
+    write_frames(path, 0, fields, world.observations(index))
+    found = Server(folder)
+    found.start()
+    yield found
+    found.kill()
+    for job in jobs(found.runs):
+        job.cancel(grace=0)
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Wait longer here than for other pages."""
+    expect.set_options(timeout=SLOW)
+    yield
+    expect.set_options(timeout=20_000)
+
+
+def visitor(browser: Browser) -> BrowserContext:
+    """A browser of its own, as if on another machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context.set_default_timeout(SLOW)
+    return context
+
+
+def enter(page: Page, **values: str) -> None:
+    """Fill in the form as a person does."""
+    for name, value in values.items():
+        field = page.locator(f'[data-field="{name}"]').locator("input, select")
+        if field.evaluate("e => e.tagName") == "SELECT":
+            field.select_option(value)
+        else:
+            field.fill(value)
+            field.press("Tab")
+
+
+def step(page: Page) -> int:
+    """Steps that the first row tells."""
+    text = page.locator("tbody tr td.step").first.inner_text()
+    return int(re.sub(r"\D", "", re.split("[/\n]", text)[0]) or 0)
+
+
+def points(page: Page) -> int:
+    """Points of the curve of the training loss."""
+    return int(
+        page.evaluate(
+            """() => { const known = Bokeh.documents[0].all_models ?? Bokeh.documents[0]._all_models
+               for (const m of known.values()) {
+                 if (m.type === "Figure" && m.name === "curve-loss") {
+                   return m.renderers[0].data_source.data.ys.flat().length } }
+               return 0 }"""
+        )
+    )
+
+
+def offers(page: Page, model: str) -> bool:
+    """Whether some list of choices of an open page has a model."""
+    return bool(
+        page.evaluate(
+            """(name) => {
+               const known = Bokeh.documents[0].all_models ?? Bokeh.documents[0]._all_models
+               return [...known.values()].some((m) => {
+                 const choices = m.attributes?.options ?? m.attributes?.groups
+                 return choices && JSON.stringify(Object.entries(choices)).includes(name)
+               }) }""",
+            model,
+        )
+    )
+
+
+def trainer(job: Job) -> int:
+    return int((read_json(job.folder / "process.json") or {})["pid"])
+
+
+def until(what: str, condition, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited too long for {what}"
+        time.sleep(0.1)
+
+
+def test_from_the_form_to_a_model_on_compare(browser: Browser, server: Server) -> None:
+    context = visitor(browser)
+    page = context.new_page()
+    page.goto(f"{server.address}/?page=training")
+    expect(page.locator(".check.good")).to_contain_text("windows to train")
+    enter(page, title=HOSTILE, model="co2net", preset="XS", target="absolute", budget="steps")
+    enter(page, amount=str(STEPS), validate_every="25", batch="2", threads="1")
+    expect(page.locator(".check.good")).to_be_visible()
+    page.locator(".start").click()
+    row = page.locator("tbody tr").first
+    expect(row).to_have_attribute("data-state", "running")
+    expect(row.locator(".name")).to_have_text(HOSTILE)
+    assert page.locator("img[src=x]").count() == 0
+    expect(row.locator(".rmse")).to_have_text(re.compile(r"\d"))
+    (job,) = jobs(server.runs)
+    # It holds its breath while the server restarts, however long that takes on this machine.
+    os.kill(trainer(job), signal.SIGSTOP)
+    expect(page.locator('figure[data-map="model"] canvas')).to_be_visible()
+    expect(page.locator(".log")).to_contain_text(job.id)
+    until("the curves", lambda: points(page) > 0)
+    before = step(page)
+    assert 0 < before < STEPS
+    context.close()
+    server.kill()
+    assert job.state() == State.RUNNING
+    server.start()
+    context = visitor(browser)
+    page, other = context.new_page(), Visit(context.new_page(), server.address)
+    other.page.goto(f"{server.address}/?page=compare")
+    other.wait(SLOW)
+    page.goto(f"{server.address}/?page=training")
+    row = page.locator("tbody tr").first
+    expect(row).to_have_attribute("data-state", "running")
+    assert step(page) == before
+    os.kill(trainer(job), signal.SIGCONT)
+    until("more steps", lambda: step(page) > before)
+    row.locator("button.cancel").click()
+    expect(row).to_have_attribute("data-state", "cancelled")
+    row.locator("button.resume").click()
+    expect(row).to_have_attribute("data-state", re.compile("running|succeeded"))
+    expect(row).to_have_attribute("data-state", "succeeded")
+    name = f"co2net-XS-{job.id[:4]}"
+    until("every open session to offer the model", lambda: offers(other.page, name))
+    row.locator("button.compare").click()
+    page.wait_for_url(f"**models={name}**")
+    here = Visit(page, server.address).wait(SLOW)
+    expect(page.locator('[data-role="truth"]')).to_be_visible()
+    assert here.colours("difference_a" if page.locator('[data-role="a"]').count() else "truth") > 30
+    context.close()
+
+
+def test_limits_languages_and_the_telephone(browser: Browser, server: Server) -> None:
+    spec = Train(config={"model": "vit", "preset": "XS", "steps": 5}, device="cpu", threads=1)
+    place = str(server.folder / "world.zarr")
+    lock = server.runs / ".device-cpu.lock"
+    server.runs.mkdir(exist_ok=True)
+    with lock.open("a") as handle:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)  # so that it waits
+        job = submit(Train(**{**spec.__dict__, "data": place, "name": "waits"}), server.runs)
+        context = visitor(browser)
+        page = context.new_page()
+        page.goto(f"{server.address}/?page=training&lang=zh&theme=dark")
+        row = page.locator(f'tr[data-job="{job.id}"]')
+        expect(row.locator("span.state")).to_have_text("排队中")
+        enter(page, batch="-3")
+        expect(page.locator('[data-field="batch"] .error')).to_contain_text("1")
+        expect(page.locator(".start")).to_be_disabled()
+        enter(page, batch="4", train="2000")
+        expect(page.locator(".check.bad")).to_contain_text("test years")
+        enter(page, train="1999")
+        expect(page.locator(".check.bad")).to_contain_text("2001-12, 2002-01")
+        assert page.locator(".training").evaluate("e => e.scrollWidth - e.clientWidth") <= 1
+        row.locator("button.cancel").click()
+        expect(row).to_have_attribute("data-state", "cancelled")
+        row.locator("button.delete").click()
+        row.locator("button.no").click()
+        expect(row.locator("button.delete")).to_be_visible()
+        row.locator("button.delete").click()
+        row.locator("button.yes").click()
+        expect(row).to_have_count(0)
+        assert not job.folder.exists()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.locator(".app").evaluate("e => e.scrollWidth - e.clientWidth") <= 1
+        expect(page.locator(".start")).to_be_visible()
+        context.close()
