@@ -321,6 +321,8 @@ def _months(data: Any, path: Path) -> tuple[NDArray[np.datetime64], str]:
     bounds = data.variables.get(str(getattr(axis, "bounds", "")))
     if bounds is not None and bounds.shape == (values.size, 2):
         edges = np.ma.filled(np.ma.asarray(bounds[:]).astype(np.float64), np.nan)
+        if not ((edges[:, 0] <= values) & (values <= edges[:, 1])).all():
+            raise UserError("time: its stamps do not lie within their bounds")
         values = edges.mean(axis=1)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise UserError("time: times are missing")

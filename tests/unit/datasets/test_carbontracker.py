@@ -596,9 +596,11 @@ def test_memory_stays_small(tmp_path):
         path.write_bytes(first.read_bytes())
         edit(path, "time", values=times + later)
     code = (
-        "import sys, resource; from co2net.datasets.carbontracker import prepare;"
-        "prepare([sys.argv[1]], sys.argv[2]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys, resource; from co2net.datasets import guard;"
+        "from co2net.datasets.carbontracker import prepare;"
+        "prepare([sys.argv[1]], sys.argv[2]); guard.close();"
+        "used = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, "
+        "resource.RUSAGE_CHILDREN)]; print(sum(used))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "f"), str(tmp_path / "s.zarr")],
