@@ -36,6 +36,7 @@ from co2net.models.interpolation import (
     run_method,
 )
 from co2net.models.layers import parameter_count
+from co2net.models.packing import pack, unpack
 from co2net.models.registry import create, info
 from co2net.source import FieldSource, Index
 from co2net.windows import Statistics, WindowReader
@@ -49,17 +50,18 @@ _CHUNK = 8  # windows computed at once
 
 
 def save_weights(
-    folder: Path, weights: dict[str, Tensor], trained: dict[str, Any], half: bool = False
+    folder: Path, weights: dict[str, Tensor], trained: dict[str, Any], packed: bool = False
 ) -> None:
     """Write ``model.safetensors`` with what training reached in its header."""
-    dtype = torch.float16 if half else torch.float32
-    tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in weights.items()}
+    tensors = {k: v.detach().cpu().float().contiguous() for k, v in weights.items()}
+    if packed:
+        tensors = pack(tensors)
     with atomic_path(folder / WEIGHTS_FILE) as draft:
         save_file(tensors, draft, metadata={"trained": json.dumps(trained)})
 
 
 def ship(run: str | Path, folder: str | Path) -> None:
-    """Copy what reconstructing needs of a run, weights in half precision."""
+    """Copy what reconstructing needs of a run, weights packed into a byte each."""
     run, folder = Path(run), Path(folder)
     if folder.exists():
         raise UserError(f"{folder} exists already; remove it first")
@@ -68,7 +70,7 @@ def ship(run: str | Path, folder: str | Path) -> None:
         trained = json.loads(file.metadata()["trained"])
     with atomic_path(folder) as draft:
         draft.mkdir()
-        save_weights(draft, weights, trained, half=True)
+        save_weights(draft, weights, trained, packed=True)
         for name in (CONFIG_FILE, STATISTICS_FILE, "metrics.jsonl", "environment.json"):
             if (run / name).is_file():
                 (draft / name).write_bytes((run / name).read_bytes())
@@ -134,14 +136,15 @@ class NetworkReconstructor:
             part = slice(start, start + _CHUNK)
             batch = reader.read(index[part], truth=False)
             assert batch.prior is not None
-            out[part] = batch.prior + np.float32(reader.scale) * self._forward(
+            out[part] = batch.prior + np.float32(reader.scale) * self.forward(
                 batch.inputs, batch.clock
             )
         return out
 
-    def _forward(
+    def forward(
         self, inputs: NDArray[np.float16], clock: NDArray[np.float32]
     ) -> NDArray[np.float32]:
+        """(n, C, T, H, W), (n, T, 2) -> (n, H, W): the normalised target, one thread at a time."""
         device = next(self.network.parameters()).device
         dtype = torch.bfloat16 if fast_bf16(device) else torch.float32
         with self._lock, torch.inference_mode(), autocast(device, dtype):
@@ -210,7 +213,7 @@ def _load(folder: Path, device: torch.device) -> NetworkReconstructor:
     network = create(train["model"], train["preset"], layout, **config["options"])
     with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
         trained = json.loads(file.metadata()["trained"])
-        weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        weights = unpack({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
     network.load_state_dict(weights)
     network.to(device).eval().requires_grad_(False)
     background = _background(folder, config["background"]) if config["background"] else None

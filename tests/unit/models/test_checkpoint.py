@@ -55,6 +55,18 @@ def test_reconstructs(name: str, runs, source):
     assert model.grid == GRID
 
 
+def test_residual_begins_at_the_interpolation(source, tmp_path):
+    config = TrainConfig(
+        model="vit", preset="XS", target="residual", options={"patch": [6, 6]}, steps=1, batch=1,
+        rate=1e-12, validation_windows=1,
+    )  # fmt: skip
+    train(config, source, tmp_path / "run", device="cpu")
+    model = models.load(tmp_path / "run")
+    index = np.arange(20, 23)
+    expected = model.background.interpolate(source.time[index], source.observations(index))
+    np.testing.assert_allclose(model.reconstruct(source, index), expected, atol=1e-3)
+
+
 def test_neighbours_do_not_change_a_field(runs, source):
     model = models.load(runs["co2net-plus"])
     index = np.arange(30, 41)
@@ -63,7 +75,7 @@ def test_neighbours_do_not_change_a_field(runs, source):
     np.testing.assert_allclose(together[6], alone, atol=0.02)
 
 
-def test_shipped_in_half_precision(runs, source, tmp_path):
+def test_shipped_in_a_byte_a_weight(runs, source, tmp_path):
     models.ship(runs["vit"], tmp_path / "vit")
     full, half = models.load(runs["vit"]), models.load(tmp_path / "vit")
     index = np.arange(20, 24)
