@@ -5,13 +5,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from co2net.assets import data_path
+from co2net.evaluation.report import (
+    ABOUT,
+    SCORES,
+    STATIONS,
+    STATIONS_ABOUT,
+    write_about,
+    write_rows,
+)
+from co2net.evaluation.scores import Row
+from co2net.evaluation.sites import SiteRow
 from co2net.grid import LatLonGrid
 from co2net.schema import create_store, open_store, write_frames
 from co2net.source import FieldSource, Index
@@ -53,11 +66,63 @@ def make_store(path: str) -> None:
     write_frames(path, 0, fields | static, source.observations(index))
 
 
+CASES = """
+- key: wave
+  title: {en: A wave, zh: 一个波}
+  kind: event
+  region: amazon
+  start: 2002-01-05
+  end: 2002-01-08
+  models: [co2net, interpolation]
+  text:
+    en: "From {truth_first} to {truth_last} ppm; {best}."
+    zh: "从 {truth_first} 到 {truth_last} ppm；{best}。"
+- key: later
+  title: {en: Later, zh: 以后}
+  kind: event
+  region: siberia
+  start: 2002-02-05
+  end: 2002-02-08
+  text: {en: "{truth_mean}", zh: "{truth_mean}"}
+"""
+"""Of the second case the store holds nothing."""
+
+
+def make_data(folder: Path) -> Path:
+    """The program's data, with cases and results of this small world."""
+    folder.mkdir()
+    for path in data_path().iterdir():
+        if path.name not in ("benchmarks", "cases.yml", "cache", "demo"):
+            (folder / path.name).symlink_to(path)
+    (folder / "cases.yml").write_text(CASES, encoding="utf-8")
+    results = folder / "benchmarks"
+    (results / "tables").mkdir(parents=True)
+    rows = [
+        Row(model, "", "test", "2002", place, "rmse_document", value + n, value, value + 1, 9)
+        for model, value in (("co2net", 1.0), ("vit", 2.0), ("interpolation", 0.5))
+        for n, place in enumerate(("global", "ocean", "lat_0_30N"))
+    ]
+    write_rows(results / SCORES, rows)
+    about = {"data": {"title": "<b>small</b>", "simulated": True}, "command": "co2net evaluate"}
+    write_about(results / ABOUT, about)
+    (results / "tables" / "3-3.csv").write_text(
+        "table,row,model,setting,region,period,metric,value,low,high,n,document\n"
+        "3-3,ViT,vit,XS,global,2002,rmse_document,4.25,4,5,9,5.42\n",
+        encoding="utf-8",
+    )
+    site = SiteRow("co2net", "", 0, 0, "S00", 0.0, 0.0, "rmse", 0.25, 9)
+    write_rows(results / STATIONS, [site, replace(site, withheld=1, value=1.75)])
+    write_about(results / STATIONS_ABOUT, about)
+    return folder
+
+
 def main() -> None:
     """Serve."""
     from dashboard.app import serve
 
     store, port, cache = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    if "CO2NET_DATA" not in os.environ:
+        os.environ["CO2NET_DATA"] = str(make_data(Path(store).with_name("data")))
     grid = open_store(store).grid
     models = [
         Waves("co2net", 0.5, grid),

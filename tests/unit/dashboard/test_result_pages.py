@@ -125,7 +125,7 @@ def test_words_of_the_pages_are_checked() -> None:
     values, faults = parse(good + "&metric=acc&places=named&sort=global&order=down", world)
     assert faults == []
     assert values["details"]["station"] == "S01"
-    hostile = "case=../x&series=a,b&model=%3Cb%3E&station=S99&month=2002-02&measure=__class__"
+    hostile = "case=../x&series=a,b&model=%3Cb%3E&station=S99&month=2003-01&measure=__class__"
     values, faults = parse(hostile + "&metric=rm%20-rf&places=&order=up&scores=../../etc", world)
     assert "details" not in values
     assert {fault.name for fault in faults} == {
