@@ -647,6 +647,26 @@ def _show(id: str, as_json: bool) -> None:
     )
 
 
+@jobs_app.command("submit")
+def jobs_submit(
+    spec: Annotated[Path, typer.Argument(help="JSON: kind and settings, see docs/jobs.md.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Start a job of any kind from its specification.
+
+    Example: co2net jobs submit prepare.json
+    """
+    from co2net.jobs import Spec, submit
+
+    try:
+        values = json.loads(spec.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{spec} is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{spec}: write an object with kind and settings")
+    _show(submit(Spec.from_dict(values)).id, as_json)
+
+
 @jobs_app.command("show")
 def jobs_show(id: JobArgument, as_json: JsonOption = False) -> None:
     """All there is to know of a job.
@@ -931,7 +951,14 @@ def _fit(
     from co2net import windows
     from co2net.models.interpolation import fit_statistical
 
-    index = windows.split(split).frames(source, "train")
+    years = windows.split(split)
+    index = years.frames(source, "train")
+    if index.size == 0:
+        (first, last), *_ = years.train
+        raise UserError(
+            f"the data set holds no frame of the training years {first}-{last} of the split "
+            f"'{split}'; give a store that does, or another --split"
+        )
     run = run or Path("runs") / f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
     with progress_bar(model) as progress:
         info = fit_statistical(
@@ -1073,6 +1100,10 @@ def evaluate(
     page: Annotated[
         Path | None, typer.Option("--page", help="Page over all results. Default: OUT/results.md.")
     ] = None,
+    publish: Annotated[
+        bool,
+        typer.Option("--publish", help="Into data/benchmarks, docs/results.md and the READMEs."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score models: maps by year and region with intervals, case studies, stations, tables.
@@ -1081,6 +1112,7 @@ def evaluate(
 
     Example: co2net evaluate --models co2net-plus,interpolation --split test --out results
     """
+    from co2net.evaluation import report
     from co2net.evaluation import request as evaluation
     from co2net.evaluation.tables import TrainingStopped
 
@@ -1101,6 +1133,9 @@ def evaluate(
         seed=seed,
     )
     asked.check()
+    root = data_path().resolve().parent
+    if publish:
+        out, page = data_path("benchmarks"), root / "docs" / "results.md"
     archive = data_path("archive")
     if data is None and (archive / "meta.json").is_file():
         data = archive
@@ -1111,12 +1146,14 @@ def evaluate(
                 open_data(data),
                 out,
                 page,
-                asked.command(data, out, page),
+                asked.command(data, out, page, publish),
                 progress,
                 cache_dir=data_path("cache", "frames"),
             )
         except TrainingStopped:
             raise typer.Exit(130) from None
+    if publish:
+        report.publish(root, out)
     for note in done.notes:
         _err.print(f"note: {note}", highlight=False, markup=False)
     for label, speed in done.speed.items():

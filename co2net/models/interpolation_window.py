@@ -211,10 +211,10 @@ class WindowInterpolation:
                 f"interpolation-window: observations of shape {observations.shape} for "
                 f"{times.size} windows of {self.frames} frames and {sites} stations"
             )
-        departure = self.background.departures(
+        in_time = self.background.departures(
             (times[:, None] - back).ravel(), observations.reshape(-1, sites)
         ).reshape(observations.shape)
-        departure = departure[:, ::-1].reshape(times.size, -1)  # last frame first, as in C
+        departure = in_time[:, ::-1].reshape(times.size, -1)  # last frame first, as in C
         there = np.isfinite(departure)
         slot = self.background.slot(times)
         level = np.empty(times.size, dtype=np.float32)
@@ -486,13 +486,13 @@ def _window_covariance(
 ) -> NDArray[np.float64]:
     """(TS, TS): ``blocks`` (Q, T, S, S) by later slot and lag, put together for one window."""
     frames, sites = blocks.shape[1:3]
-    out = np.empty((frames, sites, frames, sites))
+    parts = np.empty((frames, sites, frames, sites))
     for later, earlier in product(range(frames), repeat=2):
         if later <= earlier:
             block = blocks[before[slot, later], earlier - later].astype(np.float64)
-            out[later, :, earlier] = block
-            out[earlier, :, later] = block.T
-    out = out.reshape(frames * sites, -1)
+            parts[later, :, earlier] = block
+            parts[earlier, :, later] = block.T
+    out = parts.reshape(frames * sites, -1)
     out = (out + out.T) / 2
     out[np.diag_indices_from(out)] *= 1 + ridge
     spread = deviation[before[slot]].ravel().astype(np.float64)
@@ -519,7 +519,7 @@ def _choose(fit: _Sums, held: _Sums) -> tuple[float, float, float, dict[str, flo
     mean square ``tr W (<a a'> - 2 G <d a'> + G <d d'> G')``, W their products over the sphere.
     The sums suffice; no frame is read again. One setting at a time is varied, twice round.
     """
-    used = np.flatnonzero((held.count > 0) & (fit.count > 0))
+    used = np.flatnonzero((held.count > 0) & (fit.count > 0)).tolist()
     total = held.count[used].sum()
     before = held.sample.before
     ones = np.ones((before.shape[0], held.distance.shape[1]))
@@ -550,7 +550,7 @@ def _choose(fit: _Sums, held: _Sums) -> tuple[float, float, float, dict[str, flo
         return known[slow_km, fast_km, ridge]
 
     slow_km, fast_km, ridge = 10000.0, 6000.0, 4e-3
-    if used.size:
+    if used:
         for _ in range(2):
             fast_km = min(_FAST_KM, key=lambda value: score(slow_km, value, ridge))
             slow_km = min(_SLOW_KM, key=lambda value: score(value, fast_km, ridge))

@@ -156,7 +156,8 @@ class Kriging:
             "data": {k: source.attrs.get(k) for k in ("title", "version", "digest", "simulated")},
             "provenance": provenance(),
         }
-        return cls(background, *fitted.T.copy(), notes=notes)
+        sill, length, nugget = fitted.T.copy()
+        return cls(background, sill, length, nugget, notes)
 
     # -- using --------------------------------------------------------------------------
 
@@ -253,11 +254,10 @@ class Kriging:
         path = Path(folder) / _FILE
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
-            numbers = {
-                name: np.array(about[name], dtype=np.float64)
-                for name in ("sill", "length", "nugget")
-            }
-            found = cls(background, notes=about["notes"], **numbers)
+            sill, length, nugget = (
+                np.array(about[name], dtype=np.float64) for name in ("sill", "length", "nugget")
+            )
+            found = cls(background, sill, length, nugget, about["notes"])
             digest = about["digest"]
         except FileNotFoundError:
             raise UserError(

@@ -276,6 +276,18 @@ def test_windows_do_not_reach_over_gaps(source: SyntheticSource, background: Bac
         WindowInterpolation.fit(source, np.arange(10), background, frames=8)
 
 
+def test_ten_days_are_enough_for_a_covariance_that_can_be_inverted(source: Drifting) -> None:
+    # 36 predictors and some ten windows an hour: the ridge has to make up for it.
+    few = np.arange(80)
+    short = Background.fit(source, few)
+    made = WindowInterpolation.fit(source, few, short, frames=4)
+    assert min(np.linalg.eigvalsh(made.covariance(slot))[0] for slot in range(8)) > 0
+    index = np.arange(100, 160, 7)
+    truth, times = source.read(["co2"], index)[0], source.time[index]
+    window = rmse(made.estimate(times, windows(source, index, 4)), truth)
+    assert window < rmse(short.field(times, source.observations(index)), truth)
+
+
 def test_saved_and_loaded_it_is_the_same(
     source: SyntheticSource, background: Background, fitted: WindowInterpolation, tmp_path: Path
 ) -> None:
