@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from co2net.errors import UserError
@@ -97,13 +98,24 @@ class ResidentFrames:
                 continue
             if want_weather:
                 weather, extra = self.reader.weather(index, ("co2",) if want_rest else ())
+                self._refuse_gaps(weather, index)
                 self._weather.put(part, weather=weather)
             else:
                 extra = self.reader.source.read(["co2"], index)
             if want_rest:
                 priors, stations, prior = self.reader.observed(index)
                 target = self.reader.normalised(extra[0], prior)
+                self._refuse_gaps(target, index)
                 self._told.put(part, priors=priors, stations=stations, target=target)
+
+    def _refuse_gaps(self, values: NDArray[np.floating[Any]], index: Index) -> None:
+        """``values`` (n, ...) of the frames ``index`` must be numbers."""
+        broken = ~np.isfinite(values.reshape(len(index), -1)).all(axis=1)
+        if broken.any():
+            raise UserError(
+                f"the frame of {self.reader.source.time[index[broken][0]]} has gaps; "
+                "fill them, or leave the frame out of the data set"
+            )
 
     def read(self, index: Index, dtype: torch.dtype = torch.float32) -> TensorBatch:
         """Windows that end at the given frames of the source.

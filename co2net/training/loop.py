@@ -280,7 +280,13 @@ class _Trainer:
                 background = self._background(frames)
                 background.save(self.folder / "background")
             progress(0.0, "fitting the statistics")
-            Statistics.fit(self.source, frames, background, seed=self.config.seed).save(known)
+            found = Statistics.fit(self.source, frames, background, seed=self.config.seed)
+            if not (np.isfinite(found.centre).all() and math.isfinite(found.co2_mean)):
+                raise UserError(
+                    "the data set has gaps in its training years; "
+                    "fill them, or leave those frames out of the data set"
+                )
+            found.save(known)
         self.group.wait()
         background = None
         if self.target != "absolute":
@@ -482,6 +488,11 @@ class _Judge:
         self.batches = [
             _tensors(reader.read(chosen[n : n + 8]), self.dtype) for n in range(0, count, 8)
         ]
+        if not all(one.isfinite().all() for b in self.batches for one in (b.inputs, b.target)):
+            raise UserError(
+                "the data set has gaps in its validation years; "
+                "fill them, or leave those frames out of the data set"
+            )
         self.prior = self._rmse([torch.zeros_like(batch.target) for batch in self.batches])
         self.middle = len(self.batches) // 2
         shown = chosen[8 * self.middle]

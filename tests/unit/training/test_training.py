@@ -20,6 +20,7 @@ from co2net.models.base import Reconstruction
 from co2net.training import TrainConfig, resume, train
 from co2net.training.losses import row_weights, semi_supervised
 from co2net.training.stream import batch_positions
+from co2net.windows import Statistics
 from tests.synthetic import SyntheticSource
 
 GRID = LatLonGrid.regular(12, 18)
@@ -101,6 +102,31 @@ def test_run_folder_tells_what_was_done(source, tmp_path):
     assert not list((tmp_path / "run").glob(".*"))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"options": {"towers": "spatial", "embedding": "climode"}, "frames": 4, "interval": 2},
+        {"options": {"towers": "temporal", "embedding": "none"}, "wind_loss": 1.0},
+        {"options": {"connection": False}, "wind_loss": 0.0, "target": "anomaly"},
+    ],
+)
+def test_ablations_are_settings(source, tmp_path, changes):
+    options = {"patch": [6, 6], **changes["options"]}
+    settings = config(**{"steps": 1, "validation_windows": 4, **changes, "options": options})
+    train(settings, source, tmp_path / "run", device="cpu")
+    (line,) = (m for m in metrics(tmp_path / "run") if "loss" in m)
+    factor = changes.get("wind_loss", 0.2)
+    decoder = options.get("towers") != "spatial" and factor > 0
+    assert (line["wind"] > 0) == decoder
+    assert line["loss"] == pytest.approx(line["co2"] + factor * line["wind"], rel=1e-4)
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert saved["layout"]["frames"] == changes.get("frames", 8)
+    assert saved["train"]["interval"] == changes.get("interval", 1)
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    assert any(name.startswith("wind.") for name in weights) == decoder
+    assert not any("exchange" in name for name in weights)
+
+
 def test_sigterm_writes_a_checkpoint(source, tmp_path):
     def tell(share: float, text: str) -> None:
         if text.startswith("step 25"):
@@ -148,6 +174,35 @@ def test_what_cannot_be_trained_is_refused(source, tmp_path):
         resume(other, tmp_path / "c", device="cpu")
     with pytest.raises(UserError, match="unknown training settings: colour"):
         TrainConfig.from_dict({"colour": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "seen"),
+    [("co2", 120, True), ("co2", 120, False), ("air_pressure", 120, False), ("co2", 30, False)],
+)
+def test_gaps_in_the_data_are_refused(name: str, frame: int, seen: bool, tmp_path, monkeypatch):
+    class Gap(SyntheticSource):
+        def read(self, names, index):
+            values = super().read(names, index)
+            if name in names:
+                values[list(names).index(name), np.asarray(index) == frame, 3, 4] = np.nan
+            return values
+
+    fit = Statistics.fit
+    if not seen:  # a gap on a day that the sample of the statistics does not hold
+        monkeypatch.setattr(
+            Statistics, "fit",
+            lambda source, index, *rest, **more: fit(source, index[index < 100], *rest, **more),
+        )  # fmt: skip
+    source = Gap(GRID, "2001-12-25", "2002-01-20")
+    expected = f"{source.time[frame]} has gaps"
+    if seen or frame < 56:  # 2001 validates
+        expected = f"has gaps in its {'training' if seen else 'validation'} years"
+    with pytest.raises(UserError, match=expected):
+        train(
+            config(model="vit", steps=3, validation_windows=99),
+            source, tmp_path / "run", device="cpu",
+        )  # fmt: skip
 
 
 def test_batches_are_a_function_of_seed_and_step():
