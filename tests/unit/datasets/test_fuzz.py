@@ -125,7 +125,8 @@ def holes(data, rng):
 
 @_edit
 def strange_times(data, rng):
-    data["time"][:] = data["time"][:] * float(rng.choice([-1e9, 1e30, np.nan]))
+    with np.errstate(invalid="ignore"):  # where times are whole numbers
+        data["time"][:] = data["time"][:] * float(rng.choice([-1e9, 1e30, np.nan]))
 
 
 @_edit
