@@ -96,7 +96,8 @@ export function render({model}) {
     held.state = make("span", {class: "state"})
     held.bar = make("progress", {max: 1, value: 0})
     held.share = make("span", {class: "share"})
-    held.cells = Object.fromEntries(["step", "eta", "loss", "rmse"].map((key) => [key, make("td", {class: key})]))
+    held.cells = Object.fromEntries(["step", "eta", "loss", "rmse"].map((key) =>
+      [key, make("td", {class: key, "data-label": say[`column_${key}`]})]))
     held.buttons = make("td", {class: "actions"})
     held.message = make("small", {class: "message"})
     held.row = make("tr", {"data-job": entry.id},
@@ -147,7 +148,7 @@ export function render({model}) {
       held.message.textContent = entry.message
       held.message.title = entry.message
       for (const [key, cell] of Object.entries(held.cells)) { cell.textContent = entry[key] }
-      held.cells.step.append(make("small", {class: "epoch"}, entry.epoch))
+      if (entry.epoch) { held.cells.step.append(make("small", {class: "epoch"}, entry.epoch)) }
       draw_buttons(held, entry)
     })
     empty.hidden = facts.rows.length > 0
@@ -216,7 +217,7 @@ export function render({model}) {
         }
       }
       pen.stroke()
-      const write = (v) => `${difference && v > 0 ? "+" : ""}${v.toFixed(difference ? 0 : 0)}`.replace("-", "−")
+      const write = (v) => `${difference && v > 0 ? "+" : ""}${v.toFixed(0)}`.replace("-", "−")
       scale.children[0].textContent = `${write(from)}`
       scale.children[2].textContent = `${write(to)} ${unit}`
       scale.children[1].style.background = `linear-gradient(90deg, ${colours.filter((_, n) => n % 16 === 0).join()})`
