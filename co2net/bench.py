@@ -6,8 +6,9 @@ alternating runs of the two. Medians over the rounds.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -15,14 +16,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
+from co2net.background import Background, default_background_path
 from co2net.errors import UserError
-from co2net.models.base import Network
-from co2net.models.checkpoint import NetworkReconstructor, autocast, fast_bf16, load
-from co2net.models.registry import create
-from co2net.source import FieldSource
-from co2net.training import TrainConfig, train
-from co2net.windows import WINDS, Split, complete_windows
+from co2net.models.base import Layout, Reconstruction
+from co2net.models.checkpoint import NetworkReconstructor, fast_bf16
+from co2net.models.layers import parameter_count
+from co2net.models.processor import keep_memory, matrix_rate
+from co2net.models.registry import create, info
+from co2net.resident import ResidentFrames, TensorBatch
+from co2net.source import FieldSource, Index
+from co2net.training import TrainConfig
+from co2net.training.losses import row_weights, semi_supervised
+from co2net.training.objective import Supervised
+from co2net.windows import (
+    Statistics,
+    WindowReader,
+    complete_windows,
+    require_same_stations,
+)
 
 Array = NDArray[np.float64]
 Result = dict[str, Any]
@@ -156,120 +169,213 @@ def _numpy_columns(q: Array, air: Array, mixed: float) -> Array:
 
 
 def bench_infer(
-    source: FieldSource, model: NetworkReconstructor, windows: int = 16, rounds: int = 3
+    source: FieldSource,
+    model: NetworkReconstructor,
+    preset: str | None = None,
+    windows: int = 8,
+    rounds: int = 3,
 ) -> Result:
-    """Windows per second of bulk inference against a plain loop of the same network.
+    """Bulk inference against a plain loop of the same network.
 
-    The reference reads and runs one window at a time, eagerly, in single precision.
+    The reference reads and runs one window at a time, eagerly, in single precision. Timed are
+    both whole, from the data set to fields, and the networks alone.
+
+    Parameters
+    ----------
+    model
+        Gives the network, its normalisation and its target.
+    preset
+        Another size of the network, untrained: what it computes has no meaning, its time has.
     """
+    keep_memory()
     usable = complete_windows(source.available, model.frames, model.interval)
     if usable.size < windows:
         raise UserError(f"bench infer: the data set holds fewer than {windows} windows")
-    index = usable[:windows]
+    if preset not in (None, model.info.preset):
+        network = create(model.info.name, str(preset), model.layout).eval().requires_grad_(False)
+        known = replace(model.info, preset=str(preset), parameters=parameter_count(network))
+        model = replace(model, info=known, network=network)
+    index, network = usable[:windows], model.network
+    device = next(network.parameters()).device
+    kind = torch.bfloat16 if fast_bf16(device) else torch.float32
+
+    def plain(inputs: NDArray[np.float16], clock: NDArray[np.float32]) -> None:
+        with torch.inference_mode():
+            x = torch.from_numpy(inputs).to(device, torch.float32)
+            network(x, torch.from_numpy(clock).to(device)).co2.cpu().numpy()
 
     def theirs() -> None:
         reader = model.reader(source)
         for one in index:
             batch = reader.read(np.array([one]), truth=False)
-            with torch.inference_mode():
-                model.network(
-                    torch.from_numpy(batch.inputs).float(), torch.from_numpy(batch.clock)
-                ).co2.numpy()
+            plain(batch.inputs, batch.clock)
 
     fast, slow = alternate(lambda: model.reconstruct(source, index), theirs, rounds)
+    batch = model.reader(source).read(index[:8], truth=False)
+    count = len(batch.inputs)
+
+    def one_by_one() -> None:
+        for n in range(count):
+            plain(batch.inputs[n : n + 1], batch.clock[n : n + 1])
+
+    forward, single = alternate(
+        lambda: model.forward(batch.inputs, batch.clock),
+        one_by_one,
+        rounds,
+    )
+    flops = _flops(lambda: plain(batch.inputs[:1], batch.clock[:1]))
+    rate = matrix_rate(device, kind)
     return {
         "benchmark": "infer",
         "model": model.info.name,
         "preset": model.info.preset,
         "parameters": model.info.parameters,
-        "device": "cpu",
+        "device": str(device),
+        "threads": torch.get_num_threads(),
         "ours_windows_per_s": windows / fast,
         "theirs_windows_per_s": windows / slow,
         "reference": "one window at a time, eager, float32",
+        "network_windows_per_s": count / forward,
+        "network_speedup": single / forward,
+        **_rates(flops * count / forward, rate, kind, flops),
         "speedup": slow / fast,
     }
 
 
 def bench_train(
-    source: FieldSource, model: str, preset: str, years: Split, steps: int = 12, batch: int = 8
+    source: FieldSource,
+    model: str,
+    preset: str,
+    steps: int = 3,
+    batch: int = 8,
+    rounds: int = 2,
 ) -> Result:
-    """Windows per second of a training step against a plain loop of the same network.
+    """Training steps against a plain loop of the same network.
 
-    The reference is a `torch.utils.data.DataLoader` without workers, single precision, and
-    AdamW as it comes. Both read the same windows in the same order.
+    The reference is a `torch.utils.data.DataLoader` without workers over a data set that reads
+    its window, single precision, and AdamW as it comes. Ours reads resident frames, prepared
+    before the clock starts, as each is once in a training. Timed are both whole, and the steps
+    alone on a batch that is there.
+
+    Raises
+    ------
+    UserError
+        When the data set holds too few windows, or the network is not trained by the
+        semi-supervised loss.
     """
-    import tempfile
+    keep_memory()
+    family = info(model)
+    if family.objective != "supervised":
+        raise UserError(f"bench train: {model} is trained otherwise; choose a plain network")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind = torch.bfloat16 if fast_bf16(device) else torch.float32
+    usable = complete_windows(source.available, frames=8)
+    if usable.size < batch * steps:
+        raise UserError(f"bench train: the data set holds fewer than {batch * steps} windows")
+    index = usable[: batch * steps]
+    reader = _reader(source, family.target, index)
+    layout = Layout(source.grid, reader.channels, reader.frames)
+    config = TrainConfig(model=model, preset=preset, steps=steps, batch=batch).resolved()
+    resident = ResidentFrames(reader, np.unique(index[:, None] + reader.offsets), device=device)
+    resident.read(index)
+    parts = np.random.default_rng(0).permutation(index).reshape(steps, batch)
 
-    from co2net.training.losses import row_weights, semi_supervised
-    from co2net.training.stream import Prefetcher, batch_positions
+    torch.manual_seed(0)
+    ours_net, theirs_net = (create(model, preset, layout).to(device) for _ in range(2))
+    ours_step = Supervised(ours_net, config, layout, device, kind)
+    plain = torch.optim.AdamW(theirs_net.parameters(), lr=1e-4)
+    weights = row_weights(source.grid).to(device)
+    winds = [layout.channels.index(name) for name in ("eastward_wind", "northward_wind")]
 
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        config = TrainConfig(model=model, preset=preset, steps=1, batch=batch, validation_windows=1)
-        train(config, source, run, years=years)  # fits the statistics, and warms up
-        known = load(run)
-    index = years.windows(source, "train", config.frames)
-    winds = [known.layout.channels.index(name) for name in WINDS]
-    weights = row_weights(source.grid)
-
-    def network() -> tuple[Network, torch.optim.AdamW]:
-        torch.manual_seed(0)
-        made = create(model, preset, known.layout)
-        return made, torch.optim.AdamW(made.parameters(), lr=1e-4)
-
-    def step(
-        net: Network, optimizer: torch.optim.AdamW, inputs: Tensor, clock: Tensor, target: Tensor
-    ) -> None:
-        out = net(inputs, clock)
-        wind = inputs[:, winds] if out.wind is not None else None
-        loss = semi_supervised(out, target, wind, weights, config.wind_loss)[0]
-        optimizer.zero_grad(set_to_none=True)
+    def plain_step(one: TensorBatch) -> None:
+        loss = _loss(theirs_net(one.inputs, one.clock), one, weights, winds, config.wind_loss)
+        plain.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        plain.step()
 
     def ours() -> None:
-        net, _ = network()
-        net = net.to(torch.device("cpu"), memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=True)
-        kind = torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
-        stream = Prefetcher(known.reader(source), index, 0, batch=batch, seed=0, dtype=kind)
-        try:
-            for _, one in zip(range(steps), stream, strict=False):
-                with autocast(torch.device("cpu"), kind):
-                    step(net, optimizer, one.inputs, one.clock, one.target)
-        finally:
-            stream.close()
+        for number, part in enumerate(parts):
+            ours_step.step(resident.read(part, kind), number)
+
+    class Windows(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
+        def __len__(self) -> int:
+            return parts.size
+
+        def __getitem__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+            one = reader.read(parts.reshape(-1)[[n]])
+            assert one.target is not None
+            return (
+                torch.from_numpy(one.inputs[0]).float(),
+                torch.from_numpy(one.clock[0]),
+                torch.from_numpy(one.target[0]).float(),
+            )
 
     def theirs() -> None:
-        net, optimizer = network()
-        reader = known.reader(source)
-
-        class Windows(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
-            def __len__(self) -> int:
-                return steps * batch
-
-            def __getitem__(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-                place = batch_positions(0, n // batch, batch, index.size)[n % batch]
-                one = reader.read(index[[place]])
-                assert one.target is not None
-                return (
-                    torch.from_numpy(one.inputs[0]).float(),
-                    torch.from_numpy(one.clock[0]),
-                    torch.from_numpy(one.target[0]).float(),
-                )
-
         for inputs, clock, target in torch.utils.data.DataLoader(Windows(), batch_size=batch):
-            step(net, optimizer, inputs, clock, target)
+            plain_step(TensorBatch(inputs.to(device), clock.to(device), target.to(device)))
 
-    fast, slow = alternate(ours, theirs, rounds=2)
+    fast, slow = alternate(ours, theirs, rounds)
+    half, full = resident.read(parts[0], kind), resident.read(parts[0])
+    step, single = alternate(lambda: ours_step.step(half, 0), lambda: plain_step(full), rounds)
+    flops = _flops(lambda: plain_step(full)) / batch
+    rate = matrix_rate(device, kind)
     return {
         "benchmark": "train",
         "model": model,
         "preset": preset,
+        "parameters": parameter_count(ours_net),
+        "target": reader.target,
         "batch": batch,
-        "device": "cpu",
+        "device": str(device),
+        "threads": torch.get_num_threads(),
         "ours_windows_per_s": steps * batch / fast,
         "theirs_windows_per_s": steps * batch / slow,
         "reference": "DataLoader without workers, eager, float32",
+        "step_windows_per_s": batch / step,
+        "step_speedup": single / step,
+        **_rates(flops * batch / step, rate, kind, flops),
         "speedup": slow / fast,
+    }
+
+
+def _reader(source: FieldSource, target: str, index: Index) -> WindowReader:
+    """Windows of a target, or of `absolute` where the shipped background is for other data."""
+    background = None
+    if target != "absolute":
+        try:
+            background = Background.load(default_background_path())
+            require_same_stations(background.grid, background.stations, source)
+        except UserError:
+            background, target = None, "absolute"
+    statistics = Statistics.fit(source, index, background, days=4)
+    return WindowReader(source, statistics, target, background)
+
+
+def _loss(
+    output: Reconstruction, batch: TensorBatch, weights: Tensor, winds: list[int], factor: float
+) -> Tensor:
+    wind = batch.inputs[:, winds] if output.wind is not None else None
+    return semi_supervised(output, batch.target, wind, weights, factor)[0]
+
+
+def _flops(work: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products and convolutions of some work."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def _rates(achieved: float, rate: float, kind: torch.dtype, flops: float) -> Result:
+    """What the network's products reach, beside what one large product reaches; memory."""
+    if torch.cuda.is_available():
+        memory = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return {
+        "gflop_per_window": flops / 1e9,
+        "achieved_gflop_per_s": achieved / 1e9,
+        "matrix_gflop_per_s": rate / 1e9,
+        "matrix_dtype": str(kind).removeprefix("torch."),
+        "share_of_matrix_rate": achieved / rate,
+        "peak_memory_mb": memory,
     }

@@ -70,23 +70,23 @@ class ResidentFrames:
     ) -> None:
         self.reader = reader
         self._frames = np.asarray(frames, dtype=np.int64)
-        self._device = device or torch.device("cpu")
+        self.device = device or torch.device("cpu")
         height, width = reader.source.grid.shape
         moving, cells = len(reader.moving), len(reader.station_cells)
         priors = len(reader.slots) - moving
         count = len(self._frames)
         where = None if folder is None else folder / _digest(reader, self._frames, weather=True)
-        self._weather = _Arrays(where, count, {"weather": (moving, height, width)}, self._device)
+        self._weather = _Arrays(where, count, {"weather": (moving, height, width)}, self.device)
         where = None if folder is None else folder / _digest(reader, self._frames, weather=False)
         shapes = {
             "priors": (priors, height, width),
             "stations": (2, cells),
             "target": (height, width),
         }
-        self._told = _Arrays(where, count, shapes, self._device)
-        self._clock = torch.from_numpy(clock(reader.source.time[self._frames])).to(self._device)
-        self._terrain = torch.from_numpy(reader.terrain).to(self._device)
-        self._cells = torch.from_numpy(np.asarray(reader.station_cells)).to(self._device)
+        self._told = _Arrays(where, count, shapes, self.device)
+        self._clock = torch.from_numpy(clock(reader.source.time[self._frames])).to(self.device)
+        self._terrain = torch.from_numpy(reader.terrain).to(self.device)
+        self._cells = torch.from_numpy(np.asarray(reader.station_cells)).to(self.device)
 
     def fill(self, slots: Index) -> None:
         """Prepare the blocks of frames that are not there yet."""
@@ -127,26 +127,45 @@ class ResidentFrames:
         dtype
             Of the inputs.
         """
-        reader = self.reader
-        wanted = np.asarray(index, dtype=np.int64)[:, None] + reader.offsets
-        slots = np.searchsorted(self._frames, wanted)
+        slots = self.slots(index)
         self.fill(slots)
-        at = torch.from_numpy(slots).to(self._device)
+        return self.gather(torch.from_numpy(slots).to(self.device), dtype)
+
+    def slots(self, index: Index) -> Index:
+        """(B, T): where the frames of the windows that end at ``index`` lie."""
+        wanted = np.asarray(index, dtype=np.int64)[:, None] + self.reader.offsets
+        return np.searchsorted(self._frames, wanted)
+
+    def gather(self, at: Tensor, dtype: torch.dtype = torch.float32) -> TensorBatch:
+        """Windows of frames that are there.
+
+        Every operation is on the device, of a shape that B and T alone decide, and nothing is
+        read back.
+
+        Parameters
+        ----------
+        at : (B, T) int64 on the device
+            As `slots` gives them.
+        """
+        reader = self.reader
         height, width = reader.source.grid.shape
-        shape = (len(index), len(reader.channels), slots.shape[1], height, width)
-        inputs = torch.zeros(shape, dtype=dtype, device=self._device)
+        shape = (len(at), len(reader.channels), at.shape[1], height, width)
+        inputs = torch.zeros(shape, dtype=dtype, device=self.device)
         moving = len(reader.moving)
-        for place, channel in enumerate(reader.slots):
-            array, k = ("weather", place) if place < moving else ("priors", place - moving)
-            held = self._weather if place < moving else self._told
-            inputs[:, channel] = held.arrays[array][:, k][at].to(dtype)
+        weather, told = self._weather.arrays, self._told.arrays
+        for channels, values in (
+            (reader.slots[:moving], weather["weather"]),
+            (reader.slots[moving:], told["priors"]),
+        ):
+            rows = values.index_select(0, at.flatten()).unflatten(0, at.shape).transpose(1, 2)
+            for place, channel in enumerate(channels):
+                inputs[:, channel] = rows[:, place]
         for place, channel in enumerate(reader.still):
-            inputs[:, channel] = self._terrain[place].to(dtype)
-        stations = self._told.arrays["stations"][at].to(dtype).transpose(1, 2)  # (B, 2, T, cells)
+            inputs[:, channel] = self._terrain[place]
+        stations = told["stations"][at].to(dtype).transpose(1, 2)  # (B, 2, T, cells)
         flat = inputs.flatten(-2)[:, reader.known : reader.known + 2]
         flat[..., self._cells] = stations
-        target = self._told.arrays["target"][at[:, -1]].float()
-        return TensorBatch(inputs, self._clock[at], target)
+        return TensorBatch(inputs, self._clock[at], told["target"][at[:, -1]].float())
 
 
 class _Arrays:

@@ -37,6 +37,7 @@ from co2net.models.checkpoint import (
     save_weights,
 )
 from co2net.models.layers import parameter_count
+from co2net.models.processor import keep_memory
 from co2net.models.registry import create, info
 from co2net.resident import ResidentFrames, TensorBatch
 from co2net.source import FieldSource
@@ -46,7 +47,7 @@ from co2net.training.losses import row_weights
 from co2net.training.objective import Objective, Supervised
 from co2net.training.sample import Sample
 from co2net.training.state import Progressed, load_state, save_state
-from co2net.training.stream import Prefetcher
+from co2net.training.stream import DeviceStream, Prefetcher
 from co2net.windows import PARTS, Batch, Split, Statistics, WindowReader, channel_names, split
 
 Progress = Callable[[float, str], None]
@@ -106,6 +107,12 @@ class Workers:
         found = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return float(found.item())
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values / self.count
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
@@ -342,6 +349,7 @@ class _Trainer:
         """Train from the start or from the last checkpoint."""
         tell: Progress = progress or (lambda share, text: None)
         config, group = self.config, self.group
+        keep_memory()
         statistics, background = self._prepare(tell, resume)
         torch.manual_seed(config.seed)
         network = create(config.model, config.preset, self.layout, **self.options)
@@ -364,11 +372,13 @@ class _Trainer:
         reader = WindowReader(
             self.source, statistics, self.target, background, config.frames, config.interval
         )
-        resident = ResidentFrames(reader, self.years.frames(self.source, "train"), self.cache)
+        resident = ResidentFrames(
+            reader, self.years.frames(self.source, "train"), self.cache, group.device
+        )
         tell(0.0, "reading the validation windows")
         judge = _Judge(self, reader.scale, statistics, background) if group.first else None
         schedule = _Schedule(config, self.index.size, group.count)
-        stream = Prefetcher(
+        stream = (DeviceStream if group.device.type == "cuda" else Prefetcher)(
             resident, self.index, state.step, batch=config.batch, seed=config.seed,
             rank=group.rank, world=group.count, dtype=self.dtype,
         )  # fmt: skip
@@ -398,7 +408,7 @@ class _Trainer:
                     if state.step % _LOG_EVERY == 0 or last or halted:
                         now = time.perf_counter()
                         count = state.step - logged
-                        means = (torch.stack(list(sums.values())) / count).tolist()
+                        means = group.mean(torch.stack(list(sums.values())) / count).tolist()
                         mean = dict(zip(sums, means, strict=True))
                         speed = count * config.batch * group.count / (now - since)
                         self._log(

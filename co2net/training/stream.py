@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import count
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 
@@ -48,10 +49,20 @@ def batch_positions(
 
     The windows are shuffled anew every epoch (see `_order`) and dealt to the processes in turn.
     """
-    place = (step * world + rank) * batch + np.arange(batch)
-    out = np.empty(batch, dtype=np.int64)
-    for n, p in enumerate(place.tolist()):
-        out[n] = _order(seed, p // size, size)[p % size]
+    return positions(seed, step, 1, batch, size, rank, world)[0]
+
+
+def positions(
+    seed: int, step: int, steps: int, batch: int, size: int, rank: int = 0, world: int = 1
+) -> Index:
+    """(steps, batch): `batch_positions` of some steps on end."""
+    turns = (np.arange(step, step + steps) * world + rank) * batch
+    place = turns[:, None] + np.arange(batch)
+    epoch, inside = np.divmod(place, size)
+    out = np.empty_like(place)
+    for number in np.unique(epoch).tolist():
+        here = epoch == number
+        out[here] = _order(seed, number, size)[inside[here]]
     return out
 
 
@@ -123,3 +134,46 @@ class Prefetcher:
         """Stop the thread."""
         self._stop.set()
         self._thread.join(timeout=60)
+
+
+class DeviceStream:
+    """The batches of `Prefetcher`, gathered on the device that holds all frames.
+
+    The frames are prepared at the start. Then the device is told once in `AHEAD` steps which
+    windows come; a batch is some gathers there, and nothing is read back.
+
+    Parameters
+    ----------
+    frames, index, start, batch, seed, rank, world, dtype
+        As for `Prefetcher`.
+    """
+
+    AHEAD = 1024
+
+    def __init__(
+        self,
+        frames: ResidentFrames,
+        index: Index,
+        start: int,
+        *,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        slots = frames.slots(index)
+        frames.fill(slots)
+        self._frames, self._dtype, self._start = frames, dtype, start
+        self._slots = torch.from_numpy(slots).to(frames.device)
+        self._deal = (batch, index.size, rank, world)
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[TensorBatch]:
+        for first in count(self._start, self.AHEAD):
+            chosen = positions(self._seed, first, self.AHEAD, *self._deal)
+            for row in torch.from_numpy(chosen).to(self._frames.device):
+                yield self._frames.gather(self._slots[row], self._dtype)
+
+    def close(self) -> None:
+        """Nothing runs beside."""
