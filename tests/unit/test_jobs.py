@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from co2net import cluster
+from co2net.cli import jobs_submit
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.jobs import (
@@ -418,6 +419,23 @@ def test_what_cannot_be_done_is_refused_at_once(tmp_path, spec, says):
     with pytest.raises(UserError, match=says):
         submit(spec, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "write an object"),
+        ('{"kind": "bake"}', "choose train"),
+        ('{"kind": "evaluate", "data": "/no/such"}', "no data set"),
+    ],
+)
+def test_specifications_that_cannot_be_submitted(tmp_path, monkeypatch, text, says):
+    monkeypatch.setenv("CO2NET_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "spec.json").write_text(text)
+    with pytest.raises(UserError, match=says):
+        jobs_submit(tmp_path / "spec.json")
+    assert jobs() == []
 
 
 def test_years_of_ones_own_keep_the_test_years(tmp_path):
