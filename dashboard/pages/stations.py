@@ -14,7 +14,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import param
-from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Span
+from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, MultiLine, Span
 from numpy.typing import NDArray
 from panel.custom import Child
 
@@ -329,6 +329,8 @@ class StationsView:
             self.figures.fit()
         if fresh or changed & {"theme"}:
             self.figures.set_theme(state.theme)
+            for lines in self.figures.figures[0].select({"type": MultiLine}):
+                lines.line_color = TOKENS[state.theme]["muted"]  # there is no field below them
             self._paint()
         if fresh or changed & {"details", "models", "months"}:
             self._offer()
