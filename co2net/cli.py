@@ -1092,7 +1092,7 @@ def evaluate(
         typer.Option("--set", help="Training setting of a table's rows, NAME=VALUE; repeatable."),
     ] = None,
     runs: Annotated[
-        Path | None, typer.Option("--runs", help="Folder of a table's runs. Default: OUT/runs.")
+        Path | None, typer.Option("--runs", help="Folder of a table's runs. Default: OUT/.parts.")
     ] = None,
     cases: Annotated[bool, typer.Option(help="Score the case studies too.")] = True,
     seed: SeedOption = 0,

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,11 +36,17 @@ class Entrant:
         Seed of its training; empty where nothing was drawn.
     load
         Gives the model.
+    trained_by : str
+        Command that trains a network like it; empty for others.
+    shipped : bool
+        Whether it comes with the program.
     """
 
     name: str
     seed: str
     load: Callable[[], Reconstructor]
+    trained_by: str = ""
+    shipped: bool = True
 
     @property
     def label(self) -> str:
@@ -116,13 +123,35 @@ def _entrant(item: str, shipped: Sequence[str]) -> Entrant:
             )
         folder = data_path("checkpoints", item)
     name, _, seed = folder.resolve().name.partition("@")
-    if not seed and (folder / _CONFIG).is_file():
+    trained_by = ""
+    if (folder / _CONFIG).is_file():
         try:
             train = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))["train"]
-            seed = str(train["seed"])
+            seed, trained_by = seed or str(train["seed"]), training_command(train)
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{folder / _CONFIG} is damaged; train the model again") from None
-    return Entrant(name, seed, lambda: registry.load(item))
+    return Entrant(
+        name,
+        seed,
+        lambda: registry.load(item),
+        trained_by,
+        folder.resolve().parent == data_path("checkpoints").resolve(),
+    )
+
+
+def training_command(train: Mapping[str, Any]) -> str:
+    """The command that trains a network like one with these settings of its ``config.json``."""
+    words = [f"co2net train --model {train['model']} --preset {train['preset']}"]
+    for name in ("target", "steps", "epochs", "minutes", "batch", "rate", "wind_loss", "seed"):
+        if train.get(name) is not None:
+            words.append(f"--{name.replace('_', '-')} {train[name]}")
+    for name, usual in (("frames", 8), ("interval", 1), ("split", "carbontracker")):
+        if train.get(name, usual) != usual:
+            words.append(f"--{name} {train[name]}")
+    for name, value in train.get("options", {}).items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words.append(f"--option {shlex.quote(f'{name}={text}')}")
+    return " ".join(words)
 
 
 def survey(source: FieldSource, asked: Sequence[Entrant]) -> dict[str, Known]:

@@ -326,11 +326,18 @@ def _about_models(about: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
         "|---|---|---|---|---|",
     ]  # fmt: skip
     for name, part in about["models"].items():
+        mark = "" if part["shipped"] else " †"
         lines.append(
-            f"| {name} | {part['preset'] or '–'} | {part['parameters'] / 1e6:.2f} M "
+            f"| {name}{mark} | {part['preset'] or '–'} | {part['parameters'] / 1e6:.2f} M "
             f"| {part['target'] or '–'} | {_training(part['trained_on'])} |"
         )
-    return [*lines, ""]
+    lines.append("")
+    absent = {n: part for n, part in about["models"].items() if not part["shipped"]}
+    if absent:
+        lines += ["† Not shipped; trained by", ""]
+        lines += [f"    {part['trained_by'] or name}" for name, part in absent.items()]
+        lines.append("")
+    return lines
 
 
 def _cautions(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -376,3 +383,103 @@ def ordinal(number: int) -> str:
         return "one"
     suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 * (number // 10 % 10 != 1), "th")
     return f"{number}{suffix}"
+
+
+# -- in the README --------------------------------------------------------------------------
+
+
+READMES = {"en": "README.md", "zh": "README.zh.md"}
+"""Language -> file that holds a table of results between `BLOCK`."""
+BLOCK = ("<!-- results -->", "<!-- /results -->")
+
+_HEADS = {"en": ("model", "target"), "zh": ("模型", "目标")}
+_TARGETS = {
+    "en": {"absolute": "absolute", "anomaly": "anomaly", "residual": "corrects interpolation"},
+    "zh": {"absolute": "绝对值", "anomaly": "距平", "residual": "修正插值"},
+}
+_TITLES_ZH = {
+    "climatology": "气候态加站点水平",
+    "interpolation": "最优插值",
+    "interpolation-window": "窗口最优插值",
+    "kriging": "克里金插值",
+}
+_BELOW = {
+    "en": "Global RMSE (ppm) and its 95 % interval; {frames} frames of {periods}; {title}, "
+    "{version}; {seeds}.{absent} Made by `{command}` (commit {commit}).",
+    "zh": "全球 RMSE（ppm）及其 95 % 区间；{periods} 年共 {frames} 帧；{title}，{version}；"
+    "{seeds}。{absent}由 `{command}` 生成（提交 {commit}）。",
+}
+_SEEDS = {
+    "en": ("one seed each", "several seeds of {names}: their means"),
+    "zh": ("每个模型一个随机种子", "{names} 有多个随机种子，取平均"),
+}
+_ABSENT = {
+    "en": " † Not shipped: [docs/results.md](docs/results.md) has the command that trains it.",
+    "zh": "† 不随程序提供，训练命令见 [docs/results.md](docs/results.md)。",
+}
+
+
+def readme_block(rows: Sequence[Row], about: Mapping[str, Any], language: str) -> str:
+    """The table of the README: global RMSE by model and period, the best in bold."""
+    found: dict[str, dict[str, Row]] = {}
+    several = {name for name, seeds in about["seeds"].items() if len(seeds) > 1}
+    for row in rows:
+        if (row.region, row.metric) == ("global", "rmse_document") and (
+            row.model not in several or row.seed == ALL_SEEDS
+        ):
+            found.setdefault(row.model, {})[row.period] = row
+    periods = list(about["periods"])
+    names = sorted(found, key=lambda name: sum(row.value for row in found[name].values()))
+    best = {p: min(found[name][p].value for name in names) for p in periods}
+    lines = [
+        f"| {' | '.join((*_HEADS[language], *periods))} |",
+        "|---" * (len(periods) + 2) + "|",
+    ]
+    absent = False
+    for name in names:
+        part = next(p for key, p in about["models"].items() if key.partition("@")[0] == name)
+        title = part["title"]
+        if language == "zh":
+            title = _TITLES_ZH.get(name, title)
+        if part["preset"]:
+            title += f" ({part['preset']})" if language == "en" else f"（{part['preset']}）"
+        if not part["shipped"]:
+            title, absent = f"{title} †", True
+        target = _TARGETS[language].get(part["target"], "–")
+        cells = [_score(found[name][p], found[name][p].value == best[p]) for p in periods]
+        lines.append(f"| {title} | {target} | {' | '.join(cells)} |")
+    single, many = _SEEDS[language]
+    below = _BELOW[language].format(
+        frames=sum(about["frames"].values()),
+        periods=(" and " if language == "en" else "、").join(periods),
+        title=about["data"]["title"],
+        version=about["data"]["version"],
+        seeds=many.format(names=", ".join(sorted(several))) if several else single,
+        absent=_ABSENT[language] if absent else "",
+        command=about["command"],
+        commit=about["commit"],
+    )
+    return "\n".join([*lines, "", below])
+
+
+def publish(root: Path, folder: Path) -> None:
+    """Put the table of a folder of results into the READMEs, between their marks.
+
+    Raises
+    ------
+    UserError
+        When a README or its marks are missing.
+    """
+    rows, about = read_rows(folder / SCORES), read_about(folder / SCORES)
+    for language, name in READMES.items():
+        path = root / name
+        try:
+            before, _, rest = path.read_text(encoding="utf-8").partition(BLOCK[0])
+        except FileNotFoundError:
+            raise UserError(f"publish: there is no {path}") from None
+        _, mark, after = rest.partition(BLOCK[1])
+        if not mark:
+            raise UserError(f"publish: {path} lacks the marks {' and '.join(BLOCK)}")
+        block = readme_block(rows, about, language)
+        with atomic_path(path) as draft:
+            draft.write_text(f"{before}{BLOCK[0]}\n{block}\n{BLOCK[1]}{after}", encoding="utf-8")

@@ -58,7 +58,7 @@ class Request:
     settings : dict
         Training settings on top of a table's rows, such as the preset.
     runs : str or None
-        Folder of a table's runs. None: ``runs`` in the results' folder.
+        Folder of a table's runs. None: ``.parts/runs`` in the results' folder.
     cases : bool
         Whether the case studies are scored too.
     seed : int
@@ -80,7 +80,9 @@ class Request:
     cases: bool = True
     seed: int = 0
 
-    def command(self, data: Path | None, out: Path, page: Path | None) -> str:
+    def command(
+        self, data: Path | None, out: Path, page: Path | None, publish: bool = False
+    ) -> str:
         """The command line that asks for this; folders by name, for whoever reads it elsewhere."""
         words = ["co2net evaluate"]
         if data is not None:
@@ -104,6 +106,8 @@ class Request:
         elif not self.cases:
             words.append("--no-cases")
         words += [f"--seed {self.seed}"] if self.seed else []
+        if publish:
+            return " ".join([*words, "--publish"])
         words.append(f"--out {_place(out)}")
         words += [f"--page {_place(page)}"] if page is not None else []
         return " ".join(words)
@@ -302,7 +306,8 @@ class _Job:
         report.write_rows(self.out / report.SCORES, rows)
         report.write_rows(self.out / report.MARGINS, margins)
         report.write_about(self.out / report.ABOUT, about)
-        text = report.scores_markdown(rows, margins, about)
+        # the page shows the digits of the file, as the README does
+        text = report.scores_markdown(report.read_rows(self.out / report.SCORES), margins, about)
         self._write("scores.md", text)
         if series:
             text += "\n" + self._write_cases(series, asked)
@@ -321,7 +326,7 @@ class _Job:
             "periods": {part.period.name: part.role for part in done.parts},
             "frames": frames,
             "missing_cells": {part.period.name: part.missing for part in done.parts},
-            "models": {one.title: _model(known[one.label]) for one in asked},
+            "models": {one.title: _model(one, known[one.label]) for one in asked},
             "seeds": seeds,
             "bootstrap": {
                 "blocks": "weeks", "draws": bootstrap.DRAWS, "level": bootstrap.LEVEL,
@@ -447,7 +452,7 @@ class _Job:
             "frames": sum(
                 period.index(source, self.years, request.every, reach).size for period in periods
             ),
-            "models": {one.label: _model(known[one.label]) for one in asked},
+            "models": {one.title: _model(one, known[one.label]) for one in asked},
             "seed": request.seed,
             "notes": list(self.notes),
         }
@@ -463,7 +468,9 @@ class _Job:
         """A table of the document."""
         request, source = self.request, self.source
         assert request.table is not None
-        runs = self.out / "runs" if request.runs is None else Path(request.runs)
+        runs = (
+            scores.parts_folder(self.out) / "runs" if request.runs is None else Path(request.runs)
+        )
         made = tables.make_table(
             source, request.table, self.periods(), self.years, self.masks(), self.out, runs,
             request.budget, request.settings, request.every, self.background(), request.seed,
@@ -487,7 +494,7 @@ class _Job:
             draft.write_text(text, encoding="utf-8")
 
 
-def _model(known: Known) -> dict[str, Any]:
+def _model(one: Entrant, known: Known) -> dict[str, Any]:
     info = known.info
     return {
         "title": info.title,
@@ -497,6 +504,8 @@ def _model(known: Known) -> dict[str, Any]:
         "trained_on": info.trained_on,
         "digest": info.digest,
         "window": known.reach,
+        "shipped": one.shipped,
+        "trained_by": one.trained_by,
     }
 
 

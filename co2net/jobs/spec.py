@@ -427,7 +427,7 @@ class Evaluate(Spec):
     withhold, folds, table, budget, settings, cases, seed
         As in `co2net.evaluation.request.Request`.
     runs : str or None
-        Folder of a table's runs. None: ``runs`` among the results.
+        Folder of a table's runs. None: among the results.
     out : str or None
         Folder of results. None: one in the job's folder.
     """

@@ -20,6 +20,7 @@ from co2net.grid import LatLonGrid
 from tests.synthetic import SyntheticSource
 from tests.unit.evaluation.fakes import GRID, Fake, named
 
+TRAIN = {"model": "vit", "preset": "XS"}
 CASE = """
 - key: flood
   title: {en: A flood, zh: 洪水}
@@ -190,14 +191,18 @@ def test_models_that_cannot_take_part(source: SyntheticSource, tmp_path: Path) -
 def test_seeds_are_folders_with_their_number(tmp_path: Path) -> None:
     for folder, seed in (("net", 0), ("net@1", 1), ("net@7", 7), ("other@2", 2)):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "config.json").write_text(json.dumps({"train": {"seed": seed}}))
+        (tmp_path / folder / "config.json").write_text(
+            json.dumps({"train": {**TRAIN, "seed": seed}})
+        )
     found = entrants([str(tmp_path / "net")], seeds=True)
     assert [(one.name, one.seed) for one in found] == [("net", "0"), ("net", "1"), ("net", "7")]
     assert [one.title for one in found] == ["net", "net@1", "net@7"]
     assert [one.label for one in entrants([str(tmp_path / "other@2")])] == ["other@2"]
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "net").mkdir()
-    (tmp_path / "copy" / "net" / "config.json").write_text(json.dumps({"train": {"seed": 0}}))
+    (tmp_path / "copy" / "net" / "config.json").write_text(
+        json.dumps({"train": {**TRAIN, "seed": 0}})
+    )
     with pytest.raises(UserError, match="net@0 would take part twice"):
         entrants([str(tmp_path / "net"), str(tmp_path / "copy" / "net")])
 
@@ -211,3 +216,22 @@ def test_silent_stations_are_no_error(tmp_path: Path) -> None:
     done = evaluated(silent, [Fake("near", 0.5)], tmp_path)
     assert done.lines
     assert Entrant("near", "", lambda: Fake("near", 0.5)).label == "near"
+
+
+def test_a_run_outside_the_program_says_how_it_was_trained(tmp_path: Path) -> None:
+    train = {
+        "model": "vit", "preset": "XS", "target": "absolute", "steps": 800, "epochs": None,
+        "minutes": None, "batch": 2, "rate": 0.001, "wind_loss": 0.2, "seed": 3, "frames": 8,
+        "interval": 2, "split": "carbontracker", "options": {"patch": [6, 9]},
+    }  # fmt: skip
+    (tmp_path / "vit-absolute").mkdir()
+    (tmp_path / "vit-absolute" / "config.json").write_text(json.dumps({"train": train}))
+    (one,) = entrants([str(tmp_path / "vit-absolute")])
+    assert (one.name, one.seed, one.shipped) == ("vit-absolute", "3", False)
+    assert one.trained_by == (
+        "co2net train --model vit --preset XS --target absolute --steps 800 --batch 2 "
+        "--rate 0.001 --wind-loss 0.2 --seed 3 --interval 2 --option 'patch=[6, 9]'"
+    )
+    (tmp_path / "vit-absolute" / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is damaged"):
+        entrants([str(tmp_path / "vit-absolute")])
