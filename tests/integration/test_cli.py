@@ -136,6 +136,24 @@ def train(store: Path, run: Path, *more: str) -> list[str]:
     return command(*words.split(), "--data", store, "--run", run, *more)
 
 
+def test_a_method_without_a_network_is_fitted_and_reconstructs(store, tmp_path):
+    import xarray
+
+    run, out = tmp_path / "run", tmp_path / "fields.zarr"
+    fit = ("train", "--model", "interpolation-window", "--data", store, "--run", run)
+    done = co2net(*fit, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 59 * 8  # January and February of 2002
+    span = ("--start", "2001-12-05", "--end", "2001-12-06", "--out", out)
+    done = co2net("reconstruct", "--model", run, "--data", store, *span)
+    assert done.returncode == 0, done.stderr
+    fields = xarray.open_zarr(out)["co2"].values
+    assert fields.shape == (16, 18, 24)
+    assert np.isfinite(fields).all()
+    again = co2net(*fit)
+    assert (again.returncode, "holds a run already" in again.stderr) == (2, True)
+
+
 def test_a_killed_training_resumes_to_the_same_weights(store, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(train(store, whole), check=True, env=ENVIRONMENT, capture_output=True)
