@@ -10,7 +10,7 @@ export function render({model}) {
   const say = model.strings
   const facts = {sites: [], chosen: "", head: {}, models: [], bar: null, caption: {}, table: [], held: {rows: []},
                  progress: "", empty: "", cycle: ""}
-  let by = "error", down = true
+  let by = "error", down = true, seen = ""
   const empty = el("section", "empty")
   const progress = el("p", "progress")
   progress.setAttribute("role", "status")
@@ -65,6 +65,9 @@ export function render({model}) {
       row.addEventListener("click", () => model.send_msg({station: site.code}))
       return row
     }))
+    // Bring the chosen one into view when it is another one, or the numbers have come.
+    const row = body.querySelector("tr.chosen"), now = `${facts.chosen} ${rows.some((site) => site.error != null)}`
+    if (row && now !== seen) { list.scrollTop = row.offsetTop - list.clientHeight / 2; seen = now }
     if (focused) { body.querySelector(`[data-station="${CSS.escape(focused)}"]`)?.focus({preventScroll: true}) }
   }
   // Up and down go through the list as it is sorted.

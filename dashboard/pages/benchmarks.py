@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -76,6 +76,8 @@ class Results:
         What made them.
     tables
         Rows of the document's tables, as `co2net.evaluation.tables.table_lines` wrote them.
+    origins : table -> provenance
+        What made each of them.
     faults
         Files that could not be read, one line each.
     """
@@ -83,6 +85,7 @@ class Results:
     rows: tuple[Row, ...] = ()
     about: Mapping[str, Any] | None = None
     tables: tuple[dict[str, str], ...] = ()
+    origins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
 
@@ -111,12 +114,15 @@ def read_results(folder: Path) -> Results:
         except UserError as error:
             faults.append(str(error))
     tables: list[dict[str, str]] = []
+    origins: dict[str, Mapping[str, Any]] = {}
     for path in sorted((folder / "tables").glob("*.csv")):
         try:
-            tables += _read_table(path)
+            lines = _read_table(path)
+            origins |= {entry["table"]: report.read_about(path) for entry in lines}
+            tables += lines
         except UserError as error:
             faults.append(str(error))
-    return Results(tuple(rows), about, tuple(tables), tuple(faults))
+    return Results(tuple(rows), about, tuple(tables), origins, tuple(faults))
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
@@ -477,9 +483,13 @@ class BenchmarksView:
                     )
                 label = name if len(periods) < 2 else f"{name}, {period}"
                 rows.append({"name": label, "setting": first.get("setting", ""), "cells": cells})
+            data = self._results.origins[key].get("data") or {}
+            words = [t("bench.table", name=key), t("bench.ours_on", title=data.get("title", "–"))]
+            if data.get("simulated"):
+                words.append(t("map.simulated"))
             out.append(
                 {
-                    "title": t("bench.table", name=key),
+                    "title": " · ".join(words),
                     "columns": [
                         f"{self.place(region)} · {t.or_else(f'bench.short_{metric}', metric)}"
                         for region, metric in metrics

@@ -110,6 +110,7 @@ def make_data(folder: Path) -> Path:
         "3-3,ViT,vit,XS,global,2002,rmse_document,4.25,4,5,9,5.42\n",
         encoding="utf-8",
     )
+    write_about(results / "tables" / "3-3.json", about)
     site = SiteRow("co2net", "", 0, 0, "S00", 0.0, 0.0, "rmse", 0.25, 9)
     write_rows(results / STATIONS, [site, replace(site, withheld=1, value=1.75)])
     write_about(results / STATIONS_ABOUT, about)

@@ -59,11 +59,13 @@ def test_results_are_read_and_damage_is_named(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     table = "table,row,model,setting,region,period,metric,value,low,high,n,document\n"
     (tmp_path / "tables" / "3-3.csv").write_text(table + "3-3,ViT,vit,x,global,2000,rmse,4,,,9,5\n")
+    (tmp_path / "tables" / "3-3.json").write_text('{"data": {"title": "here"}}', encoding="utf-8")
     (tmp_path / "tables" / "broken.csv").write_text("a,b\n1,2\n")
     found = benchmarks.read_results(tmp_path)
     assert [one.value for one in found.rows] == [1.25]
     assert found.about == {"data": {"simulated": True}}
     assert [one["row"] for one in found.tables] == ["ViT"]
+    assert found.origins["3-3"]["data"]["title"] == "here"
     assert len(found.faults) == 1
     assert "broken.csv" in found.faults[0]
     (tmp_path / SCORES).write_text("model,seed\na\n", encoding="utf-8")
