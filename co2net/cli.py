@@ -770,8 +770,8 @@ def list_models(as_json: JsonOption = False) -> None:
         rows.append(
             {
                 "name": name,
-                "parameters": {},
-                "target": "",
+                "parameters": {known.preset or "fitted": known.parameters},
+                "target": known.target,
                 "trained": True,
                 "description": known.description,
                 "reference": known.reference,
