@@ -6,10 +6,10 @@ plus a stationary field of covariance
     C(x, y) = sill * exp(-arc(x, y) / length)
 
 plus a nugget at each station (its noise, and what differs within a cell). The arc is that along
-the great circle; of it the exponential is positive definite on the sphere for every length
-(Gneiting 2013, *Bernoulli* 19, 1327-1349, theorem 2), which many a covariance of the plane is
-not. Level and gain are those of ordinary kriging (`co2net.background.kriging`; Cressie 1993,
-*Statistics for Spatial Data*, ch. 3).
+the great circle; of it the exponential, being completely monotone, is positive definite on the
+sphere for every length (Gneiting 2013, *Bernoulli* 19, 1327-1349), which many a covariance of the
+plane is not. Level and gain are those of ordinary kriging (`co2net.background.kriging`; Cressie
+1993, *Statistics for Spatial Data*, ch. 3).
 
 Sill, length and nugget are fitted for every hour of the day, for the boundary layer of the night
 is shallow, by restricted maximum likelihood (Patterson and Thompson 1971): with S stations and the
