@@ -16,6 +16,7 @@ from co2net.errors import UserError
 from co2net.inference import Engine
 from co2net.schema import open_store
 from co2net.source import FieldSource
+from dashboard import export
 from dashboard.pages import registry
 from dashboard.service import Service
 from dashboard.session import Session
@@ -101,7 +102,10 @@ def serve(
             start=False,
             title="co2net",
             websocket_origin=origins if local else ["*"],
-            extra_patterns=[(r"/ready", Ready)],
+            extra_patterns=[
+                (r"/ready", Ready),
+                (r"/export/([a-z]+)\.([a-z]+)", export.Handler, {"service": service}),
+            ],
             check_unused_sessions_milliseconds=10_000,
             unused_session_lifetime_milliseconds=60_000,
             verbose=False,
@@ -111,6 +115,7 @@ def serve(
             f"cannot listen at {host}:{port} ({error.strerror}); give another --port or --host"
         ) from error
     service.quick.submit(_warm, service, state)
+    service.jobs.start()
     server.start()
     if open_browser:
         server.io_loop.add_callback(server.show, "/")
@@ -122,6 +127,6 @@ def serve(
 def _warm(service: Service, state: ViewState) -> None:
     """Load models and compute the first frames before the first visitor comes."""
     try:
-        service.warm(("truth", state.a, state.b), state.frame)
+        service.warm(("truth", *state.models), state.frame)
     except Exception:
         log.exception("the first frame could not be prepared")

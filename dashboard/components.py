@@ -69,6 +69,7 @@ class Shell(Part):
     simulated = param.Boolean(False)
     drawer_open = param.Boolean(False)
     inspector_open = param.Boolean(True)
+    presenting = param.Boolean(False)
     furniture = param.List(default=[], doc="Of the page: bar, inspector, drawer.")
     board = Child()
     toolbar = Child()
@@ -81,14 +82,16 @@ class Shell(Part):
 
 
 class Board(Part):
-    """Panels with their headings, colour bars, and the table of numbers.
+    """Panels with their headings and colour bars, and numbers below them.
 
-    Told: ``titles``, ``bars``, ``numbers``.
+    Told: ``titles``, ``bars``, ``strips``.
     """
 
-    layout = param.String("single")
+    layout = param.Selector(default="single", objects=["single", "compare", "swipe"])
     roles = param.List(default=[])
+    maps = param.Integer(0, doc="How many of the roles, the first ones, are maps.")
     figures = Children()
+    aside = Child()
     drawing = param.Boolean(False, doc="Whether a drag draws a box.")
 
     _esm = ASSETS / "board.js"
@@ -98,10 +101,12 @@ class Board(Part):
 class InspectorPart(Part):
     """Series and numbers of the chosen place.
 
-    Told: ``place``, ``subtitle``, ``chosen``, ``legend``, ``numbers``.
+    Told: ``place``, ``subtitle``, ``chosen``, ``legend``, ``numbers``, ``spread`` (whether there
+    is a histogram).
     """
 
     series = Child()
+    histogram = Child()
 
     _esm = ASSETS / "inspector.js"
     _stylesheets: ClassVar[list[str]] = css("base", "inspector")
@@ -115,6 +120,7 @@ class TimeBar(Part):
     count = param.Integer(1)
     runs = param.List(default=[], doc="[start, end) of every run of frames that hold data.")
     months = param.List(default=[])
+    cases = param.List(default=[], doc="key, title, first and last frame of case studies.")
     frame = param.Integer(0, doc="The frame asked for.")
     shown = param.List(default=[0, 0], doc="The frame on screen, and a number that rises.")
     fps = param.Integer(5)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource, DatetimeTickFormatter, HoverTool, Range1d, Span
+from bokeh.models import ColumnDataSource, HoverTool, Span
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from co2net.errors import UserError
 from dashboard.components import InspectorPart
+from dashboard.maps.figures import tooltip
 from dashboard.maps.layers import number
 from dashboard.maps.projection import format_point
 from dashboard.numbers import Numbers
+from dashboard.plots import chart, paint
 from dashboard.service import Latest, Service
-from dashboard.theme import TOKENS, line
+from dashboard.state import MOST
+from dashboard.theme import line
 
 if TYPE_CHECKING:
     from dashboard.session import Session
 
-DAYS = 5
-"""Days before and after the chosen time that the series shows."""
-_SLOTS = 4  # the truth and up to three models
+_SLOTS = 1 + MOST  # the truth and the models
 
 
 class Inspector:
@@ -36,40 +38,21 @@ class Inspector:
         empty: dict[str, Any] = {"time": np.array([], "datetime64[ms]")}
         self._data = ColumnDataSource(empty | {f"s{n}": np.array([]) for n in range(_SLOTS)})
         self._wanted: tuple[Any, ...] = ()
-        self._window = (0, -1)
         self._plot = self._figure()
+        names = ("at", *(f"s{n}" for n in range(_SLOTS)))
+        self._bins = ColumnDataSource({name: np.array([]) for name in names})
+        self._spread, self._steps = self._histogram()
         self.part = InspectorPart(
             self._said,
             strings=session.t.section("inspector"),
             series=pn.pane.Bokeh(self._plot, sizing_mode="stretch_both"),
+            histogram=pn.pane.Bokeh(self._spread, sizing_mode="stretch_both"),
             sizing_mode="stretch_both",
         )
 
     def _figure(self) -> figure:
-        plot = figure(
-            x_axis_type="datetime",
-            x_range=Range1d(0, 1),
-            y_range=Range1d(0, 1),
-            sizing_mode="stretch_both",
-            toolbar_location=None,
-            tools="",
-            min_width=50,
-            min_height=50,
-            min_border=2,
-            outline_line_color=None,
-            name="series",
-        )
-        plot.background_fill_alpha = plot.border_fill_alpha = 0
-        plot.xaxis.formatter = DatetimeTickFormatter(
-            days="%d %b", hours="%H:%M", months="%d %b", hourmin="%H:%M"
-        )
-        plot.xaxis.ticker.desired_num_ticks = 5
-        plot.yaxis.ticker.desired_num_ticks = 5
-        plot.yaxis.axis_label = self.session.t("map.co2") + " (ppm)"
-        plot.yaxis.axis_label_text_font_style = "normal"
-        plot.axis.axis_label_text_font_size = plot.axis.major_label_text_font_size = "11px"
-        plot.xgrid.visible = False
-        plot.axis.minor_tick_line_color = None
+        label = self.session.t("map.co2") + " (ppm)"
+        plot = chart("series", "", label, time=self.session.state.lang)
         self._lines = [
             plot.line("time", f"s{n}", source=self._data, line_width=2.4 if n == 0 else 1.8)
             for n in range(_SLOTS)
@@ -79,6 +62,12 @@ class Inspector:
         self._hover = HoverTool(renderers=[self._lines[0]], mode="vline")
         plot.add_tools(self._hover)
         return plot
+
+    def _histogram(self) -> tuple[figure, list[Any]]:
+        t = self.session.t
+        plot = chart("histogram", t("map.co2") + " (ppm)", t("inspector.share"))
+        steps = [plot.step("at", f"s{n}", source=self._bins, mode="after") for n in range(_SLOTS)]
+        return plot, steps
 
     # -- following the state ------------------------------------------------------------
 
@@ -101,37 +90,39 @@ class Inspector:
         else:
             place, subtitle = format_point(*state.point), t("inspector.cell")
         self.part.tell(place=place, subtitle=subtitle, chosen=state.point is not None)
-        index = state.frame
-        first, last = self._window
-        # Stay while the time is well within the window, so that stepping does not shift it.
-        margin = (last - first) // 8
-        inside = first + margin <= index <= last - margin
-        wanted = (self._names(), state.point, state.region)
-        if inside and wanted == self._wanted:
-            return
-        source = session.service.source
-        reach = int(np.timedelta64(DAYS, "D") / source.step)
-        window = max(0, index - reach), min(source.time.size - 1, index + reach)
-        self._wanted, self._window = wanted, window
-        first, last = source.time[list(window)].astype("datetime64[ms]").astype(np.int64)
-        self._plot.x_range.update(start=float(first), end=float(last))
+        window = session.stretch()
         names = self._names()
-        for some in (names[:1], names):  # the truth is there at once
-            work = partial(_series, session.service, some, state.point, state.region, window)
-            self._work.submit(work, self._apply)
+        wanted = names, state.point, state.region, window
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        ends = session.service.source.time[list(window)]
+        first, last = ends.astype("datetime64[ms]").astype(np.int64)
+        self._plot.x_range.update(start=float(first), end=float(last))
 
-    def _apply(self, result: tuple[tuple[str, ...], Any, NDArray[np.float32]]) -> None:
-        names, times, values = result
+        def tell(result: Any) -> None:
+            session.deliver(partial(self._apply, wanted, result))
+
+        work = partial(
+            _series,
+            session.service,
+            *wanted,
+            tell=tell,
+            stale=lambda: session.closed or self._wanted != wanted,
+        )
+        self._work.submit(work, lambda _: None)
+
+    def _apply(self, wanted: Any, result: tuple[Any, NDArray[np.float32]]) -> None:
+        if wanted != self._wanted:
+            return
+        names = wanted[0]
+        times, values = result
         data: dict[str, Any] = {"time": times.astype("datetime64[ms]")}
         for n in range(_SLOTS):
             there = n < len(names)
             data[f"s{n}"] = values[n] if there else np.full(times.size, np.nan, np.float32)
         self._data.data = data
         self._fit(values)
-        rows = [("", "@time{%F %H:%M} UTC")]
-        for n, name in enumerate(names):
-            rows.append((self.session.layer_name(name), f"@s{n}{{0.00}} ppm"))
-        self._hover.update(tooltips=rows, formatters={"@time": "datetime"})
         self._paint()
         self.mark(self.session.state.frame)
 
@@ -145,19 +136,18 @@ class Inspector:
 
     def _paint(self) -> None:
         theme = self.session.state.theme
-        token = TOKENS[theme]
-        for renderer, name in zip(self._lines, self._names(), strict=False):
+        rows = []
+        for n, name in enumerate(self._names()):
             drawn = line(name, theme)
-            renderer.glyph.update(line_color=drawn.colour, line_dash=list(drawn.dash))
-        plot = self._plot
-        for axis in plot.axis:
-            axis.update(
-                axis_label_text_color=token["muted"],
-                major_label_text_color=token["muted"],
-                axis_line_color=token["line"],
-                major_tick_line_color=token["line"],
-            )
-        plot.ygrid.grid_line_color = token["line"]
+            for renderer in (self._lines[n], self._steps[n]):
+                renderer.glyph.update(line_color=drawn.colour, line_dash=list(drawn.dash))
+            rows.append((self.session.layer_name(name), f"@s{n}{{0.00}} ppm"))
+        self._hover.update(
+            tooltips=tooltip("@time{%F %H:%M} UTC", rows, theme),
+            formatters={"@time": "datetime"},
+        )
+        paint(self._plot, theme)
+        paint(self._spread, theme)
 
     def mark(self, index: int) -> None:
         """Mark the time on screen."""
@@ -182,10 +172,27 @@ class Inspector:
                     "delta": "" if name == "truth" else number(value - truth, 2, signed=True),
                 }
             )
+        self._draw_histogram(numbers)
         self.part.tell(
             legend=legend,
+            spread=numbers.edges is not None,
             numbers="" if session.state.page == "compare" else session.table(numbers),
         )
+
+    def _draw_histogram(self, numbers: Numbers) -> None:
+        names = self._names()
+        edges = numbers.edges
+        if edges is None:
+            return
+        blank = np.full(edges.size, np.nan)
+        data: dict[str, Any] = {"at": edges}
+        for n in range(_SLOTS):
+            found = numbers.shares.get(names[n]) if n < len(names) else None
+            data[f"s{n}"] = blank if found is None else np.append(100 * found, 0.0)
+        self._bins.data = data
+        self._spread.x_range.update(start=float(edges[0]), end=float(edges[-1]))
+        top = max((float(100 * share.max()) for share in numbers.shares.values()), default=1.0)
+        self._spread.y_range.update(start=0.0, end=1.05 * top)
 
     def _said(self, message: dict[str, Any]) -> None:
         session = self.session
@@ -208,17 +215,33 @@ def _series(
     point: tuple[float, float] | None,
     region: str,
     window: tuple[int, int],
-) -> tuple[tuple[str, ...], Any, NDArray[np.float32]]:
-    """Series of a point or region; NaN where there is none; safe in any thread."""
+    tell: Callable[[tuple[Any, NDArray[np.float32]]], None],
+    stale: Callable[[], bool],
+) -> None:
+    """Tell the series of a point or region, name by name; NaN where there is none.
+
+    Safe in any thread.
+    """
     times = service.source.time[window[0] : window[1] + 1]
     out = np.full((len(names), times.size), np.nan, dtype=np.float32)
+
+    def check(share: float, what: str) -> None:
+        if stale():
+            raise _StaleError
+
     for row, name in zip(out, names, strict=True):
         try:
             row[:] = (
-                service.engine.region_series(name, service.mask(region), times)
+                service.engine.region_series(name, service.mask(region), times, check)
                 if point is None
-                else service.engine.series(name, *point, times)
+                else service.engine.series(name, *point, times, check)
             )
         except UserError:
             continue
-    return names, times, out
+        except _StaleError:
+            return
+        tell((times, out.copy()))
+
+
+class _StaleError(Exception):
+    """Another place has been chosen meanwhile."""

@@ -6,9 +6,10 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -17,15 +18,14 @@ from numpy.typing import NDArray
 
 from co2net.errors import UserError
 from co2net.inference import Engine
+from co2net.layers import ANOMALY, BACKGROUND, DIFFERENCE, SPREAD, combine, ingredients
 from co2net.regions import region
 from co2net.source import FieldSource
-from dashboard.maps.layers import (
-    DIFFERENCE,
-    DIFFERENCE_LIMITS,
-    VARIABLES,
-    display,
-    sample_limits,
-)
+from dashboard.jobs_view import JobsWatch
+from dashboard.maps.layers import LIMITS, VARIABLES, derived, display, sample_limits
+
+PATIENCE = 0.35
+"""Seconds that a frame waits for a model before it is shown without it."""
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -41,13 +41,18 @@ class Frame:
         NaN where a layer cannot be had.
     faults
         One line a layer that cannot be had.
-    missing
-        Layers that were left out, for they would have to be computed.
+    sites : (panels, S)
+        What the stations report, made into the same quantity; NaN where there is none.
+    wind : (2, H, W) m/s, or None
+    waiting
+        Layers that are still being computed, each with the names that it waits for.
     """
 
     fields: NDArray[np.float32]
+    sites: NDArray[np.float32]
     faults: dict[str, str] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
+    wind: NDArray[np.float32] | None = None
+    waiting: dict[str, set[str]] = field(default_factory=dict)
 
 
 class Service:
@@ -64,8 +69,10 @@ class Service:
     def __init__(self, engine: Engine, store: Path | None = None) -> None:
         self.engine = engine
         self.store = store
-        self.quick = ThreadPoolExecutor(8, "frames")
+        self.quick = ThreadPoolExecutor(16, "frames")
         self.slow = ThreadPoolExecutor(4, "series")
+        self._computing = ThreadPoolExecutor(16, "fields")
+        self._flying: dict[tuple[str, int], Future[NDArray[np.float32]]] = {}
         self._limits: dict[tuple[str, int], tuple[float, float]] = {}
         self._masks: dict[str, NDArray[np.float64]] = {}
         self._means: dict[tuple[str, int], NDArray[np.float32]] = {}
@@ -84,43 +91,128 @@ class Service:
         """Whether the data set is a simulated world."""
         return bool(self.source.attrs.get("simulated", False))
 
+    @cached_property
+    def jobs(self) -> JobsWatch:
+        """The jobs of this machine; their models are offered beside the shipped ones."""
+        return JobsWatch(self.engine, self.models_changed)
+
     def close(self) -> None:
         """Drop work that waits; what runs is cut off with the process."""
-        for pool in (self.quick, self.slow):
+        for pool in (self.quick, self.slow, self._computing):
             pool.shutdown(wait=False, cancel_futures=True)
         log.disabled = True
 
     # -- fields -------------------------------------------------------------------------
 
-    def frame(self, layers: Sequence[str], index: int, *, computed: bool = True) -> Frame:
+    def frame(
+        self,
+        layers: Sequence[str],
+        index: int,
+        *,
+        busy: Collection[str] = (),
+        wind: bool = False,
+        patience: float | None = PATIENCE,
+    ) -> Frame:
         """Fields of layers at one frame; a layer that cannot be had is NaN and named.
 
-        Without ``computed``, only what the data set itself holds.
+        Parameters
+        ----------
+        busy
+            Models that shall not be asked again, for they compute already for the same visitor.
+        wind
+            Whether the wind is wanted too.
+        patience : s
+            How long to wait for models; what takes longer is `Frame.waiting`, and `computed`
+            says when it is there. None waits for all. The data set's own fields are quick.
         """
-        time = self.source.time[index]
-        out = np.full((len(layers), *self.source.grid.shape), np.nan, dtype=np.float32)
-        faults: dict[str, str] = {}
-        missing: set[str] = set()
-        for slot, layer in zip(out, layers, strict=True):
-            name = layer.removeprefix(DIFFERENCE)
-            if not computed and name != "truth" and name not in self.source.variables:
-                missing.add(layer)
-                continue
+        names = {name for layer in layers for name in self._ingredients(layer)}
+        asked = {name: self._field(name, index) for name in sorted(names - set(busy))}
+        models = set(self.engine.names())
+        wait([future for name, future in asked.items() if name not in models])
+        wait(asked.values(), timeout=patience)
+        fields: dict[str, NDArray[np.float32]] = {}
+        errors: dict[str, str] = {}
+        for name, future in asked.items():
+            if future.done():
+                try:
+                    fields[name] = future.result()
+                except UserError as error:
+                    errors[name] = str(error)
+        out = Frame(
+            np.full((len(layers), *self.source.grid.shape), np.nan, dtype=np.float32),
+            np.full((len(layers), len(self.source.stations)), np.nan, dtype=np.float32),
+        )
+        cells = self.source.stations.cells(self.source.grid)
+        reports: NDArray[np.float32] | None = None
+        for slot, sites, layer in zip(out.fields, out.sites, layers, strict=True):
             try:
-                values = self.engine.field(name, time)
-                if layer.startswith(DIFFERENCE):
-                    values = values - self.engine.field("truth", time)
+                needed = ingredients(layer)
             except UserError as error:
-                faults[layer] = str(error)
+                out.faults[layer] = str(error)
                 continue
-            shown = display(layer)
-            slot[:] = values * np.float32(shown.factor) + np.float32(shown.shift)
-        return Frame(out, faults, missing)
+            wrong = next((errors[name] for name in needed if name in errors), "")
+            absent = {name for name in needed if name not in fields}
+            if wrong:
+                out.faults[layer] = wrong
+            elif absent:
+                out.waiting[layer] = absent
+            else:
+                shown = display(layer)
+                values = combine(layer, [fields[name] for name in needed])
+                slot[:] = values * np.float32(shown.factor) + np.float32(shown.shift)
+                if layer in VARIABLES or layer.startswith(SPREAD):
+                    continue
+                if reports is None:
+                    reports = self.source.observations(np.array([index]))[0]
+                if layer.startswith(DIFFERENCE):
+                    sites[:] = fields[needed[0]][cells] - reports
+                elif layer.startswith(ANOMALY):
+                    sites[:] = reports - fields[BACKGROUND][cells]
+                else:
+                    sites[:] = reports
+        if wind:
+            parts = ("eastward_wind", "northward_wind")
+            out.wind = np.stack([self.engine.field(n, self.source.time[index]) for n in parts])
+        return out
+
+    def _ingredients(self, layer: str) -> tuple[str, ...]:
+        try:
+            return ingredients(layer)
+        except UserError:  # said where the layer is made
+            return ()
+
+    def _field(self, name: str, index: int) -> Future[NDArray[np.float32]]:
+        """A field that is being computed, once for all who want it."""
+        key = name, index
+        with self._lock:
+            future = self._flying.get(key)
+            if future is None:
+                future = self._flying[key] = self._computing.submit(
+                    self.engine.field, name, self.source.time[index]
+                )
+                future.add_done_callback(lambda _: self._flying.pop(key, None))
+        return future
+
+    def computed(self, names: Collection[str], index: int, then: Callable[[], None]) -> None:
+        """Call back, in some thread, when the fields of a frame have been computed."""
+        left = len(names)
+        gate = threading.Lock()
+
+        def one(_: Any) -> None:
+            nonlocal left
+            with gate:
+                left -= 1
+                last = left == 0
+            if last:
+                then()
+
+        for name in names:
+            self._field(name, index).add_done_callback(one)
 
     def limits(self, layer: str, index: int) -> tuple[float, float]:
         """Colour limits of a layer, the same for all frames of a year."""
-        if layer.startswith(DIFFERENCE):
-            return DIFFERENCE_LIMITS
+        if derived(layer):
+            return LIMITS[derived(layer)]
         kind = layer if layer in VARIABLES else "co2"
         key = (kind, int(self.source.time[index].astype("datetime64[Y]").astype(int)))
         if key not in self._limits:
@@ -152,8 +244,8 @@ class Service:
         after = np.arange(index + 1, min(index + 1 + frames, self.source.time.size))
         after = after[self.source.available[after]]
         for layer in layers:
-            name = layer.removeprefix(DIFFERENCE)
-            if name == "truth" or name in self.source.variables or after.size == 0:
+            name = layer.removeprefix(DIFFERENCE).removeprefix(ANOMALY)
+            if name not in self.engine.names() or after.size == 0:
                 continue
             key = (name, int(after[-1]) // 8)
             with self._lock:
@@ -172,7 +264,7 @@ class Service:
 
     def warm(self, layers: Sequence[str], index: int) -> None:
         """Load what the first visitor needs."""
-        self.frame(layers, index)
+        self.frame(layers, index, patience=None)
         for layer in layers:
             self.limits(layer, index)
 

@@ -16,21 +16,23 @@ import param
 from panel.io.document import hold
 
 from co2net.errors import UserError
-from co2net.regions import region
+from co2net.evaluation.cases import load_cases
+from co2net.regions import Region, region
 from dashboard.components import Shell, TimeBar
 from dashboard.i18n import Translator
 from dashboard.inspector import Inspector
-from dashboard.maps.layers import DIFFERENCE, VARIABLES, display
-from dashboard.numbers import Numbers, judge, table
+from dashboard.maps.projection import PROJECTIONS
+from dashboard.numbers import REGIONS, Numbers, judge, table
 from dashboard.pages import View, registry, words
 from dashboard.service import Latest, Service
 from dashboard.state import Fault, ViewState, World, in_order, parse
 from dashboard.theme import material_theme
+from dashboard.wording import Wording
 
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
 
 
-class Session:
+class Session(Wording):
     """The page of one visitor.
 
     Parameters
@@ -61,6 +63,11 @@ class Session:
         self._from_address = False
         self._told = ""
         self._asked_for = ""
+        self.closed = False
+        self._case = ""
+        self._stretch, self._spanned = (0, -1), 0
+        self._then: Callable[[], None] = lambda: None
+        self.computing: frozenset[str] = frozenset()
         self.frames: Latest[Any] = Latest(service.quick, self.deliver)
         self._judging: Latest[Any] = Latest(service.slow, self.deliver)
         self._board = pn.Column(sizing_mode="stretch_both", margin=0)
@@ -105,6 +112,7 @@ class Session:
             months=self.service.months(),
             frame=self.state.frame,
             shown=[self.state.frame, 0],
+            cases=self.case_marks(),
             locale=LOCALES[self.state.lang],
             strings=self.t.section("bar"),
             sizing_mode="stretch_width",
@@ -121,6 +129,7 @@ class Session:
             language=self.state.lang,
             scheme=self.state.theme,
             simulated=self.service.simulated,
+            presenting=self.state.present,
             strings=self.t.section("shell"),
             board=self._board,
             toolbar=self._toolbar,
@@ -131,22 +140,62 @@ class Session:
         )
         for name, target in (("page", "page"), ("language", "lang"), ("scheme", "theme")):
             shell.param.watch(partial(self._shell_changed, target), name)
+        state = self.state
+        shell.param.watch(lambda event: state.param.update(present=event.new), "presenting")
         return shell
 
     def _drawer(self) -> pn.Column:
         t, state = self.t, self.state
-        projection = pmui.RadioButtonGroup(
-            margin=0,
-            options={t(f"drawer.{key}"): key for key in ("robinson", "platecarree")},
+        projection = pmui.Select(
+            label=t("drawer.projection"),
+            margin=(6, 0, 0, 0),
+            options={t(f"drawer.{key}"): key for key in PROJECTIONS},
             value=state.projection,
             size="small",
             sizing_mode="stretch_width",
+            css_classes=["pick-projection"],
         )
         projection.param.watch(lambda e: state.param.update(projection=e.new), "value")
-        cells = pmui.Switch(label=t("drawer.cells"), value=state.cells, margin=0)
-        cells.param.watch(lambda e: state.param.update(cells=e.new), "value")
-        stations = pmui.Switch(label=t("drawer.stations"), value=state.stations, margin=0)
-        stations.param.watch(lambda e: state.param.update(stations=e.new), "value")
+        centre = pmui.TextInput(
+            label=t("drawer.centre"),
+            size="small",
+            placeholder=t("drawer.automatic"),
+            value="" if state.centre is None else f"{state.centre[0]:g}, {state.centre[1]:g}",
+            margin=(10, 0, 0, 0),
+            visible=state.projection == "orthographic",
+            sizing_mode="stretch_width",
+            css_classes=["globe-centre"],
+        )
+
+        def turn(event: Any) -> None:
+            text = event.new.replace(" ", "")
+            values, faults = parse(f"centre={text}", self.world) if text else ({"centre": None}, [])
+            if faults:
+                self.notify(t("notice.point"))
+            else:
+                state.param.update(**values)
+
+        centre.param.watch(turn, "value")
+        switches = []
+        for name in ("cells", "stations", "wind", "cases"):
+            if name == "wind" and not self.world.winds:
+                continue
+            switch = pmui.Switch(
+                label=t(f"drawer.{name}"),
+                value=getattr(state, name),
+                margin=0,
+                css_classes=[f"show-{name}"],
+            )
+            switch.param.watch(lambda e, name=name: state.param.update(**{name: e.new}), "value")
+            switches.append((name, switch))
+
+        def follow(*events: Any) -> None:
+            projection.value = state.projection
+            centre.visible = state.projection == "orthographic"
+            for name, switch in switches:
+                switch.value = getattr(state, name)
+
+        state.param.watch(follow, ["projection", *(name for name, _ in switches)])
         low, high, spread = (
             pmui.TextInput(
                 label=t(f"drawer.{name}"),
@@ -200,16 +249,15 @@ class Session:
             return pmui.Typography(t(key), variant="subtitle2", margin=(12, 0, 2, 0))
 
         return pn.Column(
-            heading("drawer.projection"),
             projection,
+            centre,
             heading("drawer.scale"),
             low,
             high,
             spread,
             automatic,
             heading("drawer.map"),
-            cells,
-            stations,
+            *(switch for _, switch in switches),
             heading("drawer.data"),
             pmui.Typography(
                 "\n\n".join(str(attrs.get(key, "")) for key in ("title", "version", "licence")),
@@ -220,43 +268,96 @@ class Session:
             css_classes=["controls"],
         )
 
-    # -- words --------------------------------------------------------------------------
+    # -- what views share ---------------------------------------------------------------
 
-    def layer_name(self, layer: str) -> str:
-        """What a layer is called."""
-        t = self.t
-        if layer == "truth":
-            return t("map.simulated_truth" if self.service.simulated else "map.truth")
-        if layer.startswith(DIFFERENCE):
-            return t("map.difference", model=self.layer_name(layer.removeprefix(DIFFERENCE)))
-        if layer in VARIABLES:
-            return t.or_else(f"variable.{layer}", layer)
-        return t.model(layer)
+    def stretch(self) -> tuple[int, int]:
+        """First and last frame of the span about the time.
 
-    def quantity(self, layer: str) -> str:
-        """What a colour bar measures."""
-        if layer.startswith(DIFFERENCE):
-            return self.t("map.co2_difference")
-        return self.layer_name(layer) if layer in VARIABLES else self.t("map.co2")
+        It stays while the time is well within it, so that stepping does not shift it.
+        """
+        index, source = self.state.frame, self.service.source
+        first, last = self._stretch
+        reach = int(np.timedelta64(12 * self.state.span, "h") / source.step)
+        margin = (last - first) // 8
+        inside = first + margin <= index <= last - margin
+        if not inside or self.state.span != self._spanned:
+            self._spanned = self.state.span
+            self._stretch = max(0, index - reach), min(source.time.size - 1, index + reach)
+        return self._stretch
 
-    def region_name(self) -> str:
-        """What the chosen region is called."""
-        chosen = region(self.state.region)
-        return self.t.or_else(f"region.{chosen.key}", chosen.name_en)
+    def regions(self) -> tuple[str, ...]:
+        """Keys of the regions that are judged."""
+        key = self.state.region
+        return REGIONS if key in REGIONS else (*REGIONS, key)
 
-    def when(self, index: int) -> str:
-        """A frame's time in words."""
-        time = self.service.source.time[index].astype("datetime64[s]").item()
-        if self.state.lang == "zh":
-            return f"{time.year}年{time.month}月{time.day}日 {time:%H:%M} UTC"
-        return f"{time.day} {time:%b %Y %H:%M} UTC"
+    def case_regions(self) -> list[tuple[str, Region]]:
+        """Names and regions of the case studies."""
+        found = ((case.title[self.state.lang], region(case.region)) for case in load_cases())
+        return [(name, place) for name, place in found if place.polygons]
 
-    def caption(self, layer: str, index: int) -> str:
-        """Second line of a figure's title: quantity, unit, time, and that it is simulated."""
-        words = [f"{self.quantity(layer)} ({display(layer).unit})", self.when(index)]
-        if self.service.simulated:
-            words.append(self.t("map.simulated"))
-        return " · ".join(words)
+    def case_marks(self) -> list[dict[str, Any]]:
+        """Case studies of which there are frames: key, title, first and last frame."""
+        source = self.service.source
+        marks = []
+        for case in load_cases():
+            for start, end in case.spans:
+                inside = (source.time >= start) & (source.time < end + 1) & source.available
+                frames = np.flatnonzero(inside)
+                if frames.size:
+                    marks.append(
+                        {
+                            "key": case.key,
+                            "title": case.title[self.state.lang],
+                            "first": int(frames[0]),
+                            "last": int(frames[-1]),
+                        }
+                    )
+        return marks
+
+    def step(self, by: int) -> None:
+        """Go to the next case study, or the one before: on its page, or in time and place."""
+        cases = load_cases()
+        keys = [case.key for case in cases]
+        if self.state.page == "cases":
+            now = self.state.details.get("case", keys[0])
+            there = keys.index(now) + by if now in keys else 0
+            self.state.keep(case=keys[there % len(keys)])
+            return
+        marks = self.case_marks()
+        if marks:
+            now = next(
+                (n for n, m in enumerate(marks) if m["key"] == self._case), -1 if by > 0 else 0
+            )
+            self.go_to_case(marks[(now + by) % len(marks)])
+
+    def go_to_case(self, mark: dict[str, Any]) -> None:
+        """Show the middle of a case study, and its region."""
+        self._case = mark["key"]
+        case = next(case for case in load_cases() if case.key == mark["key"])
+        middle = (mark["first"] + mark["last"]) // 2
+        there = np.flatnonzero(self.service.source.available)
+        frame = int(there[np.abs(there - middle).argmin()])
+        key = region(case.region).key
+        self.state.param.update(frame=frame, region=key, point=None, window=None)
+
+    def show_board(self) -> None:
+        """Put the view's board on the page, where it has another one now."""
+        if self._board.objects != [self.view.board]:
+            self._board[:] = [self.view.board]
+
+    def wait_for(self, names: set[str], index: int, then: Callable[[], None]) -> None:
+        """Run something in the session's thread when models have computed a frame."""
+        new = names - self.computing
+        self._then = then
+        if new:
+            self.computing |= new
+            done = partial(self.deliver, partial(self._computed, new))
+            self.service.computed(new, index, done)
+
+    def _computed(self, names: set[str]) -> None:
+        self.computing -= names
+        self._then()
+        self._show_busy()
 
     # -- choices ------------------------------------------------------------------------
 
@@ -279,6 +380,11 @@ class Session:
 
     def _bar_said(self, message: dict[str, Any]) -> None:
         source = self.service.source
+        if "case" in message:
+            found = [m for m in self.case_marks() if m["first"] == message["case"]]
+            if found:
+                self.go_to_case(found[0])
+            return
         month = str(message.get("month", ""))
         wanted = str(message.get("date", ""))
         try:
@@ -318,6 +424,10 @@ class Session:
     def _shell_said(self, message: dict[str, Any]) -> None:
         if "dismiss" in message:
             self._dismiss(message["dismiss"])
+        elif "complain" in message:
+            self.notify(str(message["complain"])[:300])
+        elif "step" in message:
+            self.step(1 if message["step"] == 1 else -1)
         elif "went" in message:
             self._went(str(message["went"]))
         elif "act" in message:
@@ -371,6 +481,8 @@ class Session:
             if "theme" in changed:
                 self.page.dark_theme = self.state.theme == "dark"
                 self.shell.scheme = self.state.theme
+            if "present" in changed:
+                self.shell.presenting = self.state.present
             if self.bar.frame != self.state.frame:
                 self.bar.frame = self.state.frame
             self.shell.tell(title=f"{self.view.title} · co2net")
@@ -378,7 +490,7 @@ class Session:
                 self.inspector.update(changed)
             if not self.bar.playing:
                 self._judge()
-                self._write_address()
+                self._write_address(quiet=changed == {"window"})
 
     def _open_page(self) -> None:
         key = self.state.page
@@ -402,11 +514,13 @@ class Session:
             self.inspector.update(set(ViewState.param.values(False)))
             self._judge()
 
-    def _write_address(self) -> None:
+    def _write_address(self, quiet: bool = False) -> None:
+        """Have the browser show the address; ``quiet`` ones are no step of back and forward."""
         address = self.state.address()
         if self._from_address:  # the browser has it already
             self.shell.facts["address"] = address
         else:
+            self.shell.tell(replace=quiet)
             self.shell.tell(address=address)
 
     def painted(self, index: int, faults: dict[str, str]) -> None:
@@ -455,7 +569,7 @@ class Session:
 
     def _months_changed(self) -> None:
         months = self.service.months()
-        self.bar.param.update(runs=self.service.runs(), months=months)
+        self.bar.param.update(runs=self.service.runs(), months=months, cases=self.case_marks())
         self.view.update({"months"})
         month = self._asked_for
         state = next((entry["state"] for entry in months if entry["key"] == month), "")
@@ -471,6 +585,9 @@ class Session:
         """Offer the models that there are now, in the page and in what its address may hold."""
         models = in_order(self.service.engine.names())
         self.world = self.state.world = replace(self.world, models=models)
+        kept = tuple(name for name in self.state.models if name in models)
+        if kept != self.state.models:
+            self.state.models = kept or models[:2]
         self.view.update({"models"})
         if "inspector" in self.view.furniture:
             self._judge()
@@ -478,7 +595,7 @@ class Session:
     # -- telling ------------------------------------------------------------------------
 
     def _show_busy(self) -> None:
-        busy = not (self.frames.idle and self._judging.idle)
+        busy = not (self.frames.idle and self._judging.idle) or bool(self.computing)
         self.shell.tell(busy=self.t("shell.computing") if busy and not self.bar.playing else "")
 
     @property
@@ -533,6 +650,7 @@ class Session:
             self.deliver(job)
 
     def close(self) -> None:
-        """Forget the session."""
+        """Forget the session; work that it has asked for ends."""
+        self.closed = True
         self._stop_listening()
         self._views.clear()

@@ -11,10 +11,12 @@ import numpy as np
 import param
 
 from co2net.errors import UserError
+from co2net.layers import ANOMALY, BACKGROUND, DIFFERENCE, SPREAD
 from co2net.regions import region
 from co2net.source import FieldSource, nearest_frame
 from dashboard.i18n import LANGUAGES
-from dashboard.maps.layers import DIFFERENCE, VARIABLES
+from dashboard.maps.layers import VARIABLES
+from dashboard.maps.projection import PROJECTIONS
 from dashboard.theme import family_of
 
 # The order in which families of models are offered; others follow. The first two are Compare's
@@ -49,7 +51,10 @@ Word = Callable[[str, "World"], str]
 """Gives a word of an address as it shall be kept, or raises ValueError or UserError."""
 
 THEMES = ("light", "dark")
-PROJECTIONS = ("robinson", "platecarree")
+SPANS = (2, 10, 30, 90)
+"""Days about the chosen time that series and numbers can cover."""
+MOST = 5
+"""Models that can be compared at once."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,18 @@ class World:
     def layers(self) -> tuple[str, ...]:
         """Everything that one map can show."""
         variables = tuple(name for name in self.source.variables if name in VARIABLES)
-        differences = tuple(DIFFERENCE + name for name in self.models)
-        return ("truth", *self.models, *differences, *variables)
+        co2 = ("truth", *self.models)
+        layers = [*co2, *(DIFFERENCE + name for name in self.models)]
+        if BACKGROUND in self.models:
+            layers += [ANOMALY + name for name in co2 if name != BACKGROUND]
+        if len(self.models) > 1:
+            layers.append(SPREAD)
+        return (*layers, *variables)
+
+    @property
+    def winds(self) -> bool:
+        """Whether there is a wind to draw."""
+        return {"eastward_wind", "northward_wind"} <= set(self.source.variables)
 
     def first_frame(self) -> int:
         """Where a new visitor starts: the middle of the latest month."""
@@ -95,8 +110,7 @@ class ViewState(param.Parameterized):
     page = param.String()
     frame = param.Integer()
     show = param.String("truth")
-    a = param.String()
-    b = param.String()
+    models = param.Parameter((), doc="Names of up to `MOST` models.")
     region = param.String("global")
     projection = param.String("robinson")
     point = param.Tuple(None, length=2, allow_None=True)
@@ -106,15 +120,19 @@ class ViewState(param.Parameterized):
     spread = param.Number(None, allow_None=True)
     cells = param.Boolean(False)
     stations = param.Boolean(True)
+    wind = param.Boolean(False)
+    cases = param.Boolean(False)
+    centre = param.Tuple(None, length=2, allow_None=True, doc="Of the globe; None: by region.")
+    window = param.Tuple(None, length=3, allow_None=True, doc="x, y, half width of the view.")
+    span = param.Integer(10, doc="Days of series and numbers.")
+    present = param.Boolean(False, doc="Full screen, without controls.")
     details = param.Dict({}, doc="Words of single pages, by name; their defaults are left out.")
 
     def __init__(self, world: World, **values: Any) -> None:
-        models = world.models or ("",)
         defaults = {
             "page": world.pages[0],
             "frame": world.first_frame(),
-            "a": models[0],
-            "b": models[min(1, len(models) - 1)],
+            "models": world.models[:2],
         }
         super().__init__(**(defaults | values))
         self.world = world
@@ -132,7 +150,8 @@ class ViewState(param.Parameterized):
         }
         if self.show != "truth":
             words["show"] = self.show
-        words |= {"a": self.a, "b": self.b}
+        if self.models:
+            words["models"] = ",".join(self.models)
         for name in ("region", "projection", "lang", "theme"):
             if getattr(self, name) != ViewState.param[name].default:
                 words[name] = getattr(self, name)
@@ -146,6 +165,15 @@ class ViewState(param.Parameterized):
             words["cells"] = "1"
         if not self.stations:
             words["stations"] = "0"
+        if self.centre is not None:
+            words["centre"] = f"{self.centre[0]:g},{self.centre[1]:g}"
+        if self.window is not None:
+            words["window"] = ",".join(f"{value:.1f}" for value in self.window)
+        if self.span != ViewState.param.span.default:
+            words["span"] = str(self.span)
+        for name in ("wind", "cases", "present"):
+            if getattr(self, name):
+                words[name] = "1"
         for name in world.words.get(self.page, {}):
             if name in self.details:
                 words[name] = self.details[name]
@@ -237,6 +265,33 @@ def _read_point(word: str, world: World) -> tuple[str, tuple[float, float]]:
     return "point", (lat, (lon + 180.0) % 360.0 - 180.0)
 
 
+def _read_models(word: str, world: World) -> tuple[str, tuple[str, ...]]:
+    names = tuple(dict.fromkeys(word.split(",")))
+    if not 1 <= len(names) <= MOST or not set(names) <= set(world.models):
+        raise ValueError(word)
+    return "models", names
+
+
+def _read_centre(word: str, world: World) -> tuple[str, tuple[float, float]]:
+    lat, lon = _numbers(word, 2)
+    if abs(lat) > 90 or abs(lon) > 360:
+        raise ValueError(word)
+    return "centre", (lat, (lon + 180.0) % 360.0 - 180.0)
+
+
+def _read_window(word: str, world: World) -> tuple[str, tuple[float, float, float]]:
+    x, y, reach = _numbers(word, 3)
+    if not (abs(x) <= 250 and abs(y) <= 250 and 0.5 <= reach <= 500):
+        raise ValueError(word)
+    return "window", (x, y, reach)
+
+
+def _read_span(word: str, world: World) -> tuple[str, int]:
+    if word not in map(str, SPANS):
+        raise ValueError(word)
+    return "span", int(word)
+
+
 def _read_limits(word: str, world: World) -> tuple[str, tuple[float, float]]:
     low, high = _numbers(word, 2)
     if not 0 <= low < high <= 5000:
@@ -259,8 +314,7 @@ _READERS: dict[str, Any] = {
     "page": lambda word, world: _choice("page", world.pages, word),
     "time": _read_time,
     "show": lambda word, world: _choice("show", world.layers, word),
-    "a": lambda word, world: _choice("a", world.models, word),
-    "b": lambda word, world: _choice("b", world.models, word),
+    "models": _read_models,
     "region": lambda word, world: ("region", region(word).key),
     "projection": lambda word, world: _choice("projection", PROJECTIONS, word),
     "point": _read_point,
@@ -270,4 +324,10 @@ _READERS: dict[str, Any] = {
     "spread": _read_spread,
     "cells": lambda word, world: _read_flag("cells", word),
     "stations": lambda word, world: _read_flag("stations", word),
+    "wind": lambda word, world: _read_flag("wind", word),
+    "cases": lambda word, world: _read_flag("cases", word),
+    "present": lambda word, world: _read_flag("present", word),
+    "centre": _read_centre,
+    "window": _read_window,
+    "span": _read_span,
 }

@@ -1,4 +1,4 @@
-// The panels of a page: headings, figures, colour bars, and the numbers beside them.
+// The panels of a page: headings, figures, colour bars, and the scores below them.
 function el(tag, className, ...children) {
   const node = document.createElement(tag)
   node.className = className
@@ -8,15 +8,24 @@ function el(tag, className, ...children) {
 
 export function render({model}) {
   const root = el("div", `panels ${model.layout}`)
-  const facts = {titles: [], bars: [null, null], numbers: ""}
+  const facts = {titles: [], bars: [null, null], strips: []}
+  const columns = 1 + model.roles.filter((role) => /^[a-e]$/.test(role)).length
+  root.style.setProperty("--columns", columns)
+  root.classList.toggle("many", columns > 4)
   const headings = []
   const figures = model.get_child("figures")
   model.roles.forEach((role, n) => {
     const title = el("h2", "title"), when = el("p", "when"), note = el("p", "note")
     const heading = el("div", "heading", el("div", "row", title, note), when)
     headings.push({title, when, note, heading})
-    const cell = el("figure", "panel", heading, el("div", "map", figures[n]))
+    const cell = el("figure", "panel", heading, el("div", n < model.maps ? "map" : "map plot", figures[n]))
     cell.dataset.role = role
+    if (model.layout === "compare") {
+      const [kind, letter] = role.includes("_") ? role.split("_") : ["above", role]
+      const column = letter === "truth" ? 1 : "abcde".indexOf(letter) + 2
+      cell.dataset.kind = kind === "above" ? "above" : "below"
+      cell.style.gridArea = `${kind === "above" ? 1 : 3} / ${column}`
+    }
     root.append(cell)
   })
   // Buttons of the map, on the first panel: they serve all panels, which move together.
@@ -32,10 +41,11 @@ export function render({model}) {
     return node
   }
   const box = button("box", say.box, () => { model.drawing = !model.drawing })
-  root.querySelector(".map").append(el("div", "map-tools",
+  const place = model.layout === "swipe" ? root : root.querySelector(".map")
+  if (model.maps > 0) { place.append(el("div", "map-tools",
     button("in", say.zoom_in, () => model.send_msg({zoom: "in"})),
     button("out", say.zoom_out, () => model.send_msg({zoom: "out"})),
-    button("whole", say.whole, () => model.send_msg({whole: true})), box))
+    button("whole", say.whole, () => model.send_msg({whole: true})), box)) }
   const draw_box = () => { box.setAttribute("aria-pressed", model.drawing); root.classList.toggle("drawing", model.drawing) }
   model.on("drawing", draw_box)
 
@@ -44,14 +54,32 @@ export function render({model}) {
     root.append(bar)
     return bar
   })
-  const numbers = el("section", "numbers")
-  if (model.layout === "compare") { root.append(numbers) }
+  if (model.layout === "compare") {
+    root.append(el("section", "aside", el("h2", "", say.by_latitude), el("div", "map-like", model.get_child("aside"))))
+  }
+  if (model.layout === "swipe") {
+    const split = document.createElement("input")
+    Object.assign(split, {type: "range", className: "split", min: 0, max: 100, step: 0.5, value: 50})
+    split.setAttribute("aria-label", say.split)
+    const move = () => root.style.setProperty("--split", `${split.value}%`)
+    split.addEventListener("input", move)
+    root.append(el("div", "line"), split)
+    move()
+  }
+  const strips = Array.from({length: model.layout === "compare" ? columns : 0}, (_, n) => {
+    const strip = el("section", n === 0 ? "strip labels" : "strip")
+    strip.style.gridColumn = n + 1
+    root.append(strip)
+    return strip
+  })
 
   const draw_titles = () => facts.titles.forEach((text, n) => {
     headings[n].title.textContent = text.title
     headings[n].when.textContent = text.when
     headings[n].note.textContent = text.note
     headings[n].heading.parentNode.setAttribute("aria-label", `${text.title}, ${text.when}`)
+    headings[n].heading.parentNode.classList.toggle("waiting", Boolean(text.waiting))
+    headings[n].title.title = text.title
   })
   const draw_bars = () => bars.forEach((bar, n) => {
     const spec = facts.bars[n]
@@ -70,14 +98,14 @@ export function render({model}) {
     bar.replaceChildren(unit, el("div", "axis", ramp, scale))
   })
   // Made and escaped by the server.
-  const draw_numbers = () => { numbers.innerHTML = facts.numbers }
+  const draw_strips = () => strips.forEach((strip, n) => { strip.innerHTML = facts.strips[n] ?? "" })
   model.on("msg:custom", (news) => {
     Object.assign(facts, news)
     if ("titles" in news) { draw_titles() }
     if ("bars" in news) { draw_bars() }
-    if ("numbers" in news) { draw_numbers() }
+    if ("strips" in news) { draw_strips() }
   })
-  draw_titles(); draw_bars(); draw_numbers(); draw_box()
+  draw_titles(); draw_bars(); draw_strips(); draw_box()
   model.send_msg({ready: true})
   return root
 }

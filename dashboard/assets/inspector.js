@@ -1,12 +1,14 @@
 // The chosen place: its series, its values now, and the numbers of the frame.
 export function render({model}) {
   const say = model.strings
-  const facts = {place: "", subtitle: "", chosen: false, legend: [], numbers: ""}
+  const facts = {place: "", subtitle: "", chosen: false, legend: [], numbers: "", spread: false}
   const root = document.createElement("div")
   root.className = "inspect"
   root.innerHTML = `
     <header><div><h2></h2><p class="sub"></p></div><button class="clear"></button></header>
+    <div class="tabs" role="tablist"><button role="tab" data-tab="series"></button><button role="tab" data-tab="histogram"></button></div>
     <div class="series"></div>
+    <div class="series histogram"></div>
     <ul class="legend"></ul>
     <form class="goto"><label><span></span><input name="lat" inputmode="decimal" size="6"></label>
       <label><span></span><input name="lon" inputmode="decimal" size="6"></label><button></button></form>
@@ -24,6 +26,20 @@ export function render({model}) {
     model.send_msg({lat: form.lat.value, lon: form.lon.value})
   })
   find(".series").append(model.get_child("series"))
+  find(".histogram").append(model.get_child("histogram"))
+  let tab = "series"
+  const tabs = [...root.querySelectorAll("[role=tab]")]
+  const draw_tabs = () => {
+    find(".tabs").hidden = !facts.spread
+    const histogram = facts.spread && tab === "histogram"
+    for (const button of tabs) { button.setAttribute("aria-selected", (button.dataset.tab === "histogram") === histogram) }
+    find(".series").hidden = histogram
+    find(".histogram").hidden = !histogram
+  }
+  for (const button of tabs) {
+    button.textContent = say[button.dataset.tab]
+    button.addEventListener("click", () => { tab = button.dataset.tab; draw_tabs() })
+  }
 
   const draw = () => {
     find("h2").textContent = facts.place
@@ -48,11 +64,11 @@ export function render({model}) {
   const draw_numbers = () => { find(".numbers").innerHTML = facts.numbers }
   model.on("msg:custom", (news) => {
     Object.assign(facts, news)
-    draw()
+    draw(); draw_tabs()
     if ("legend" in news) { draw_legend() }
     if ("numbers" in news) { draw_numbers() }
   })
   model.send_msg({ready: true})
-  draw(); draw_legend(); draw_numbers()
+  draw(); draw_tabs(); draw_legend(); draw_numbers()
   return root
 }

@@ -12,6 +12,8 @@ const ICONS = {
   drawer: "M4 6h10M18 6h2M4 12h2M10 12h10M4 18h8M16 18h4M16 4v4M8 10v4M14 16v4",
   inspector: "M3 19h18M4 16l4-6 4 4 4-9 4 7",
   close: "M6 6l12 12M18 6L6 18",
+  export: "M12 3v12M7 10l5 5 5-5M4 17v4h16v-4",
+  present: "M3 4h18v12H3zM8 21l4-5 4 5",
 }
 
 function el(tag, attributes = {}, ...children) {
@@ -60,9 +62,12 @@ export function render({model, el: host}) {
     class: "theme", title: say.theme, "aria-label": say.theme,
     onclick: () => { model.scheme = model.scheme === "dark" ? "light" : "dark" },
   }, icon("theme"))
+  const present = el("button", {
+    class: "present", title: say.present, "aria-label": say.present, onclick: () => { start() },
+  }, icon("present"))
   const rail = el("nav", {class: "rail", "aria-label": say.pages},
     el("a", {class: "brand", href: "?", title: "co2net", "aria-label": "co2net"}, "CO", el("sub", {}, "2"), el("b", {}, "net")),
-    links, el("div", {class: "spring"}), language, theme)
+    links, el("div", {class: "spring"}), present, language, theme)
 
   // Tool bar
   const heading = el("h1", {})
@@ -72,6 +77,8 @@ export function render({model, el: host}) {
     class: "toggle drawer-toggle", title: say.controls, "aria-label": say.controls,
     onclick: () => { model.drawer_open = !model.drawer_open },
   }, icon("drawer"))
+  const menu = el("details", {class: "export"},
+    el("summary", {class: "toggle", title: say.export, "aria-label": say.export, role: "button"}, icon("export")), el("ul"))
   const open_inspector = el("button", {
     class: "toggle inspector-toggle", title: say.inspector, "aria-label": say.inspector,
     onclick: () => { model.inspector_open = !model.inspector_open },
@@ -93,6 +100,50 @@ export function render({model, el: host}) {
   const notices = el("div", {class: "notices", role: "alert", "aria-live": "assertive"})
   root.append(rail, main, inspector, time, notices)
 
+  // Exports: the page's own address, asked of the server as a file.
+  const save = async (what, format, button) => {
+    button.setAttribute("aria-busy", "true")
+    try {
+      const answer = await fetch(`export/${what}.${format}${window.location.search}`)
+      if (!answer.ok) { throw new Error(answer.status === 400 ? await answer.text() : say.export_failed) }
+      const name = /filename="(.+)"/.exec(answer.headers.get("Content-Disposition"))[1]
+      const link = el("a", {href: URL.createObjectURL(await answer.blob()), download: name})
+      link.click()
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000)
+    } catch (error) {
+      model.send_msg({complain: error.message})
+    }
+    button.removeAttribute("aria-busy")
+  }
+  for (const [what, formats] of [["map", ["png", "pdf", "nc", "csv"]], ["series", ["png", "pdf", "nc", "csv"]], ["animation", ["gif"]]]) {
+    const row = el("li", {}, el("span", {}, say[`export_${what}`]))
+    for (const format of formats) {
+      const text = format === "nc" ? "NetCDF" : format.toUpperCase()
+      const button = el("button", {"aria-label": `${say[`export_${what}`]}: ${text}`, onclick: () => save(what, format, button)}, text)
+      row.append(button)
+    }
+    menu.querySelector("ul").append(row)
+  }
+
+  // Presentation: the arrow keys go through the case studies.
+  const start = () => {
+    model.presenting = true
+    document.documentElement.requestFullscreen?.().catch(() => {})
+  }
+  const stop = () => {
+    model.presenting = false
+    if (document.fullscreenElement) { document.exitFullscreen() }
+  }
+  const pressed = (event) => {
+    if (!model.presenting) { return }
+    if (event.key === "Escape") { stop() }
+    const steps = {ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1}
+    if (event.key in steps) { event.preventDefault(); model.send_msg({step: steps[event.key]}) }
+  }
+  const left = () => { if (!document.fullscreenElement && model.presenting) { stop() } }
+  document.addEventListener("keydown", pressed)
+  document.addEventListener("fullscreenchange", left)
+
   const draw = () => {
     for (const link of links.children) {
       if (link.dataset.page === model.page) { link.setAttribute("aria-current", "page") }
@@ -102,7 +153,7 @@ export function render({model, el: host}) {
     badge.hidden = !model.simulated
     root.classList.toggle("drawer-open", model.drawer_open)
     root.classList.toggle("inspector-open", model.inspector_open)
-    for (const part of ["bar", "inspector", "drawer"]) {
+    for (const part of ["bar", "inspector", "drawer", "export"]) {
       root.classList.toggle(`no-${part}`, !model.furniture.includes(part))
     }
     open_drawer.setAttribute("aria-expanded", model.drawer_open)
@@ -110,6 +161,7 @@ export function render({model, el: host}) {
     drawer.inert = !model.drawer_open
     inspector.inert = !model.inspector_open
     root.dataset.page = model.page
+    root.classList.toggle("presenting", model.presenting)
     root.classList.toggle("dark", model.scheme === "dark")
     document.documentElement.lang = model.language === "zh" ? "zh-CN" : "en"
   }
@@ -125,21 +177,25 @@ export function render({model, el: host}) {
       el("button", {class: "toggle", title: say.close, "aria-label": say.close,
         onclick: () => model.send_msg({dismiss: notice.id})}, icon("close")))))
   }
-  model.on(["page", "drawer_open", "inspector_open", "scheme", "furniture"], draw)
+  model.on(["page", "drawer_open", "inspector_open", "scheme", "furniture", "presenting"], draw)
 
   // The address: Python writes it, back and forward read it.
   let first = true
   const remember = () => {
     const url = `?${facts.address}`
     if (window.location.search !== url) {
-      if (first) { window.history.replaceState({}, "", url) }
+      if (first || facts.replace) { window.history.replaceState({}, "", url) }
       else { window.history.pushState({}, "", url) }
     }
     first = false
   }
   const back = () => { model.send_msg({went: window.location.search}) }
   window.addEventListener("popstate", back)
-  model.on("lifecycle:remove", () => window.removeEventListener("popstate", back))
+  model.on("lifecycle:remove", () => {
+    window.removeEventListener("popstate", back)
+    document.removeEventListener("keydown", pressed)
+    document.removeEventListener("fullscreenchange", left)
+  })
   model.on("msg:custom", (news) => {
     Object.assign(facts, news)
     if ("title" in news) { document.title = facts.title }

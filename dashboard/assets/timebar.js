@@ -18,6 +18,7 @@ export function render({model}) {
       <div class="slide"><div class="days" aria-hidden="true"></div><input type="range" step="1"></div>
     </div>
     <div class="when">
+      <label class="case"><select></select></label>
       <label class="date"><input type="date"></label>
       <label class="hour"><select></select></label>
       <span class="zone">UTC</span>
@@ -26,9 +27,17 @@ export function render({model}) {
   const back = find(".back"), play = find(".play"), forward = find(".forward")
   const speed = find(".speed select"), slider = find(".slide input"), months = find(".months")
   const days = find(".days"), date = find(".date input"), hour = find(".hour select")
+  const jump = find(".case select")
   const label = (node, text) => { node.setAttribute("aria-label", text); node.title = text }
   label(back, say.back); label(forward, say.forward); label(speed, say.speed)
-  label(date, say.date); label(hour, say.hour)
+  label(date, say.date); label(hour, say.hour); label(jump, say.case)
+  // The arrow keys of the slider are the slider's own, also while presenting.
+  jump.addEventListener("change", () => {
+    if (jump.value === "") { return }
+    halt()
+    model.send_msg({case: Number(jump.value)})
+    jump.value = ""
+  })
   slider.setAttribute("aria-label", say.frame)
   for (const fps of [2, 5, 10, 20]) { speed.append(new Option(`${fps} ${say.fps}`, fps)) }
   speed.value = model.fps
@@ -66,6 +75,16 @@ export function render({model}) {
         if (n === 1 || n % 5 === 0) { mark.textContent = n === 1 ? day_format.format(time) : n; mark.className = "major" }
         marks.push(mark)
       }
+      for (const one of model.cases) {
+        if (one.last < low || one.first > high) { continue }
+        const mark = document.createElement("span")
+        const at = (k) => 100 * (Math.min(Math.max(k, low), high) - low) / Math.max(1, high - low)
+        mark.className = "event"
+        mark.style.left = `${at(one.first)}%`
+        mark.style.width = `${at(one.last) - at(one.first)}%`
+        mark.title = one.title
+        marks.push(mark)
+      }
       days.replaceChildren(...marks)
     }
     slider.value = frame
@@ -99,6 +118,9 @@ export function render({model}) {
       const text = iso(k).slice(11, 16)
       hour.append(new Option(text, text))
     }
+    jump.replaceChildren(new Option(say.case, ""), ...model.cases.map((one) =>
+      new Option(`${one.title} (${iso(one.first).slice(0, 7)})`, one.first)))
+    jump.parentNode.hidden = model.cases.length === 0
     low = high = -1
   }
 
@@ -121,7 +143,7 @@ export function render({model}) {
   }
   model.on("shown", answered)
   model.on("frame", () => { if (model.frame !== frame && asked == null) { frame = model.frame; draw() } })
-  model.on(["months", "runs"], () => { draw_months(); draw() })
+  model.on(["months", "runs", "cases"], () => { draw_months(); draw() })
 
   // Along the frames that there are; from the last to the first.
   function along(from, count) {

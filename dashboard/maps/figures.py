@@ -6,7 +6,7 @@ the projected images for the eye, and the fields themselves for the hover text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from typing import Any
@@ -32,7 +32,13 @@ from numpy.typing import NDArray
 from co2net.grid import LatLonGrid
 from co2net.regions import Region
 from co2net.source import StationNetwork
-from dashboard.maps.projection import Projection, Raster, coastline, projections, raster
+from dashboard.maps.projection import (
+    Projection,
+    Raster,
+    coastline,
+    projection,
+    raster,
+)
 from dashboard.theme import TOKENS, palette
 
 _FIT = """
@@ -48,20 +54,33 @@ _KEEP = """
 want_x.setv({start: x_range.start, end: x_range.end})
 want_y.setv({start: y_range.start, end: y_range.end})
 """
-# Latitude by the projection's table, then the cell that holds the point.
+# The inverse of `Projection.forward`: a table of latitude, or the formulas of a hemisphere.
 _LOCATE = """
 const x = special_vars.x, y = special_vars.y
 const t = geo.data
-let k = 1
-while (k < t.height.length - 1 && t.height[k] < y) { k++ }
-const share = (y - t.height[k - 1]) / (t.height[k] - t.height[k - 1])
-const lat = t.lat[k - 1] + share * (t.lat[k] - t.lat[k - 1])
-const lon = x / (t.width[k - 1] + share * (t.width[k] - t.width[k - 1]))
+let lat = NaN, lon = NaN
+if (t.kind) {
+  const rad = Math.PI / 180, r = Math.hypot(x, y) / 180
+  if (r <= 1) {
+    const c = t.kind[0] === "orthographic" ? Math.asin(r) : 2 * Math.atan(r)
+    const s0 = Math.sin(t.lat0[0] * rad), c0 = Math.cos(t.lat0[0] * rad)
+    const e = r > 0 ? x / 180 / r : 0, n = r > 0 ? y / 180 / r : 1
+    lat = Math.asin(Math.max(-1, Math.min(1, Math.cos(c) * s0 + n * Math.sin(c) * c0))) / rad
+    lon = t.lon0[0] + Math.atan2(e * Math.sin(c), Math.cos(c) * c0 - n * Math.sin(c) * s0) / rad
+    lon = ((lon + 180) % 360 + 360) % 360 - 180
+  }
+} else {
+  let k = 1
+  while (k < t.height.length - 1 && t.height[k] < y) { k++ }
+  const share = (y - t.height[k - 1]) / (t.height[k] - t.height[k - 1])
+  lat = t.lat[k - 1] + share * (t.lat[k] - t.lat[k - 1])
+  lon = x / (t.width[k - 1] + share * (t.width[k] - t.width[k - 1]))
+}
 """
 _PLACE = (
     _LOCATE
     + """
-if (!(Math.abs(lon) <= 180.01)) { return "" }
+if (!(Math.abs(lon) <= 180.01 && Math.abs(lat) <= 90)) { return "" }
 return Math.abs(lat).toFixed(1) + "°" + (lat < 0 ? "S" : "N") + " "
      + Math.abs(lon).toFixed(1) + "°" + (lon < 0 ? "W" : "E")
 """
@@ -69,6 +88,7 @@ return Math.abs(lat).toFixed(1) + "°" + (lat < 0 ? "S" : "N") + " "
 _VALUE = (
     _LOCATE
     + """
+if (!(Math.abs(lon) <= 180.01 && Math.abs(lat) <= 90)) { return "–" }
 let i = 0, j = 0
 while (i < rows.length - 2 && rows[i + 1] <= lat) { i++ }
 while (j < columns.length - 2 && columns[j + 1] <= lon) { j++ }
@@ -113,13 +133,14 @@ class MapFigures:
         on_view: Callable[[], None] | None = None,
     ) -> None:
         self.roles = tuple(roles)
+        self._labelled = len(self.roles) == 1  # small maps have no room for it
         self.grid = grid
         self.columns = columns
         self._stations = stations
         self._on_tap, self._on_box, self._on_view = on_tap, on_box, on_view
-        self.projection: Projection = projections()["robinson"]
+        self.projection: Projection = projection("robinson")
         self._smooth = True
-        self.raster = raster(self.projection.key, grid, columns, True)
+        self.raster = raster(self.projection, grid, columns, True)
         """The index map of the current view; its `Raster.project` is safe in any thread."""
         self._labels: dict[str, tuple[str, str, int, bool]] = {}
         # Bokeh keeps arrays of one cell a column, so an image is one cell.
@@ -142,12 +163,20 @@ class MapFigures:
         self._geo = ColumnDataSource({"lat": [], "width": [], "height": []})
         self._coast = ColumnDataSource({"x": [], "y": []})
         self._graticule = ColumnDataSource({"x": [], "y": []})
+        names = ("x", "y", "text", "align", "baseline")
+        self._labels_at = ColumnDataSource({name: [] for name in names})
         self._outline = ColumnDataSource({"x": [], "y": []})
         self._region = ColumnDataSource({"x": [], "y": []})
         self._point = ColumnDataSource({"x": [], "y": []})
-        self._sites = ColumnDataSource(
-            {"x": [], "y": [], "code": [], "name": [], "place": [], "altitude": []}
-        )
+        self._cases = ColumnDataSource({"x": [], "y": []})
+        self._case_names = ColumnDataSource({"x": [], "y": [], "text": []})
+        self._wind = ColumnDataSource({"x": [], "y": []})
+        self._theme = "light"
+        self._fitted = (0.0, 0.0, 185.0)
+        self._site_label = ""
+        columns_of_sites = ("x", "y", "code", "name", "place", "altitude")
+        values = (f"value_{role}" for role in roles)
+        self._sites = ColumnDataSource({name: [] for name in (*columns_of_sites, *values)})
         self.mappers = {
             role: LinearColorMapper(
                 palette=palette("sequential"), low=0.0, high=1.0, nan_color="rgba(0,0,0,0)"
@@ -209,16 +238,41 @@ class MapFigures:
             ),
             "coast": plot.multi_line("x", "y", source=self._coast, line_width=0.8, line_alpha=0.85),
             "edge": plot.line("x", "y", source=self._outline, line_width=1.5),
+            "cases": plot.multi_line(
+                "x", "y", source=self._cases, line_width=1.4, line_dash=[5, 3], name="cases"
+            ),
             "region": plot.multi_line(
                 "x", "y", source=self._region, line_width=2.2, line_color="#ff2d78"
             ),
         }
+        wind = plot.line("x", "y", source=self._wind, line_width=1.1, line_alpha=0.9, name="wind")
+        case_names = plot.text(
+            "x",
+            "y",
+            "text",
+            source=self._case_names,
+            text_font_size="11px",
+            text_font_style="bold",
+            text_baseline="bottom",
+            background_fill_alpha=0.75,
+        )
+        if self._labelled:
+            labels = plot.text(
+                "x",
+                "y",
+                "text",
+                source=self._labels_at,
+                text_align={"field": "align"},
+                text_baseline={"field": "baseline"},
+                text_font_size="10px",
+            )
+            self._themed.append((labels.glyph, "text_color", "muted"))
         sites = plot.scatter(
             "x",
             "y",
             source=self._sites,
-            size=5.5 if len(self.roles) == 1 else 4,
-            fill_color="#ffffff",
+            size=8 if len(self.roles) == 1 else 5,
+            fill_color={"field": f"value_{role}", "transform": self.mappers[role]},
             line_color="#000000",
             line_width=1,
             name="stations",
@@ -239,6 +293,10 @@ class MapFigures:
             (lines["graticule"].glyph, "line_color", "graticule"),
             (lines["coast"].glyph, "line_color", "coast"),
             (lines["edge"].glyph, "line_color", "muted"),
+            (lines["cases"].glyph, "line_color", "text"),
+            (wind.glyph, "line_color", "coast"),
+            (case_names.glyph, "text_color", "text"),
+            (case_names.glyph, "background_fill_color", "surface"),
         ]
         hover = HoverTool(
             renderers=[image], attachment="horizontal", formatters=self._shared_formatters
@@ -335,9 +393,11 @@ class MapFigures:
         if part == self.raster.part:
             return False
         if part is None:
-            self.raster = raster(self.projection.key, self.grid, self.columns, self._smooth)
+            self.raster = raster(self.projection, self.grid, self.columns, self._smooth)
         else:
-            self.raster = Raster(self.projection, self.grid, self.columns, self._smooth, part)
+            across = min(1.0, 2.0 * (part[2] - part[0]) / (part[3] - part[1]))
+            columns = max(16, round(self.columns * across**0.5))
+            self.raster = Raster(self.projection, self.grid, columns, self._smooth, part)
         return True
 
     # -- events -------------------------------------------------------------------------
@@ -351,19 +411,24 @@ class MapFigures:
         if not event.final or event.geometry.get("type") != "rect":
             return
         shape = event.geometry
-        _, y0, _, y1 = self.projection.bounds
-        low, high = sorted((shape["y0"], shape["y1"]))
-        y = np.clip([low, high], y0, y1)
-        middle = np.clip((low + high) / 2, y0, y1)
-        _, lat = self.projection.inverse(np.zeros(2), y)
-        width = np.interp(middle, self.projection.height, self.projection.width)
-        lon = np.clip(np.sort([shape["x0"], shape["x1"]]) / width, -180.0, 180.0)
-        if lat[1] - lat[0] > 0.5 and lon[1] - lon[0] > 0.5:
-            self._on_box(float(lon[0]), float(lat[0]), float(lon[1]), float(lat[1]))
+        x, y = (np.array([shape[f"{axis}0"], shape[f"{axis}1"]]) for axis in "xy")
+        found = self.projection.box(x, y)
+        if found is None:
+            return
+        west, south, east, north = found
+        if north - south > 0.5 and (east - west) % 360.0 > 0.5:
+            self._on_box(west, south, east, north)
 
     # -- what a frame changes -----------------------------------------------------------
 
-    def show(self, images: NDArray[np.float32], fields: NDArray[np.float32]) -> None:
+    def show(
+        self,
+        images: NDArray[np.float32],
+        fields: NDArray[np.float32],
+        sites: NDArray[np.float32] | None = None,
+        wind: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+        keep: Collection[str] = (),
+    ) -> None:
         """Put a frame on screen: one patch of one data source.
 
         Parameters
@@ -371,28 +436,48 @@ class MapFigures:
         images : (panels, rows, columns)
             What `raster` made of the fields.
         fields : (panels, H, W)
+        sites : (panels, S)
+            What fills the dots of the stations, in the units of the panels.
+        wind
+            Of `dashboard.maps.wind.streaks`; None: none.
+        keep
+            Panels that stay as they are.
         """
         x0, y0, x1, y1 = self.raster.extent
         place = {"x": x0, "y": y0, "dw": x1 - x0, "dh": y1 - y0}
         patches: dict[str, list[tuple[int, Any]]] = {k: [(0, v)] for k, v in place.items()}
         for role, image, field in zip(self.roles, images, fields, strict=True):
+            if role in keep:
+                continue
             patches[f"image_{role}"] = [(0, image)]
             patches[f"cell_{role}"] = [(0, field.ravel())]
         self.frame.patch(patches)
+        if sites is not None and len(self._sites.data["x"]):
+            every = slice(0, sites.shape[1])
+            filled = zip(self.roles, sites, strict=True)
+            self._sites.patch({f"value_{r}": [(every, v)] for r, v in filled if r not in keep})
+        if wind is not None or len(self._wind.data["x"]):
+            x, y = wind if wind is not None else ([], [])
+            self._wind.data = {"x": x, "y": y}
 
     # -- what a choice changes ----------------------------------------------------------
 
-    def set_projection(self, key: str, *, smooth: bool) -> None:
+    def set_projection(
+        self, key: str, *, smooth: bool, centre: tuple[float, float] | None = None
+    ) -> None:
         """Redraw lines and sites; the next frame brings the images."""
         self._smooth = smooth
-        self.raster = raster(key, self.grid, self.columns, smooth)
-        if self.projection.key == key and len(self._coast.data["x"]):
+        chosen = projection(key, centre)
+        self.raster = raster(chosen, self.grid, self.columns, smooth)
+        if self.projection is chosen and len(self._coast.data["x"]):
             self.look()
             return
-        self.projection = chosen = projections()[key]
+        self.projection = chosen
         empty = np.full((2, 2), np.nan, dtype=np.float32)
         self.frame.data = dict(self.frame.data) | {f"image_{role}": [empty] for role in self.roles}
-        self._geo.data = {"lat": chosen.lat, "width": chosen.width, "height": chosen.height}
+        self._geo.data = chosen.how
+        columns = zip(*chosen.labels(), strict=True)
+        self._labels_at.data = dict(zip(self._labels_at.data, columns, strict=True))
         for source, lines in (
             (self._coast, coastline()),
             (self._graticule, chosen.graticule()),
@@ -412,7 +497,7 @@ class MapFigures:
                 for lat, lon in zip(self._stations.lat, self._stations.lon, strict=True)
             ],
             "altitude": [f"{value:.0f} m" for value in self._stations.altitude],
-        }
+        } | {f"value_{role}": np.full(len(x), np.nan, np.float32) for role in self.roles}
 
     def set_scale(self, role: str, low: float, high: float, *, diverging: bool) -> None:
         """Colours and limits of one panel."""
@@ -423,21 +508,30 @@ class MapFigures:
 
     def set_hover(self, labels: Mapping[str, tuple[str, str, int, bool]], site: str) -> None:
         """Text of the hover: for every role its label, unit, decimals and whether signed."""
-        if dict(labels) == self._labels:
+        if (dict(labels), site) == (self._labels, self._site_label):
             return
-        self._labels = dict(labels)
+        self._labels, self._site_label = dict(labels), site
         self._style.data = {
             "role": list(self.roles),
             "unit": [labels[role][1] for role in self.roles],
             "digits": [labels[role][2] for role in self.roles],
             "signed": [labels[role][3] for role in self.roles],
         }
-        rows = [(labels[role][0], f"@hover_{role}{{custom}}") for role in self.roles]
-        text = _tooltip("$x{custom}", rows)
+        self._write_hover()
+
+    def _write_hover(self) -> None:
+        if not self._labels:
+            return
+        rows = [(self._labels[role][0], f"@hover_{role}{{custom}}") for role in self.roles]
+        text = tooltip("$x{custom}", rows, self._theme)
         for hover in self._hovers:
             hover.tooltips = text
-        for hover in self._site_hovers:
-            hover.tooltips = _tooltip(site, [("@code", "@name"), ("@place", "@altitude")])
+        for role, hover in zip(self.roles, self._site_hovers, strict=True):
+            name, unit, digits, _ = self._labels[role]
+            rows = [("@code", "@name"), ("@place", "@altitude")]
+            if unit == "ppm":
+                rows.append((name, f"@value_{role}{{0.{'0' * digits}}} {unit}"))
+            hover.tooltips = tooltip(self._site_label, rows, self._theme)
 
     def set_stations(self, visible: bool) -> None:
         """Show or hide the sites."""
@@ -451,6 +545,24 @@ class MapFigures:
         xs, ys = self.projection.lines(dense)
         self._region.data = {"x": xs, "y": ys}
 
+    def set_cases(self, cases: Sequence[tuple[str, Region]]) -> None:
+        """Outline the regions of cases, with their names."""
+        xs: list[Any] = []
+        ys: list[Any] = []
+        names: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
+        for name, place in cases:
+            for ring in place.polygons:
+                closed = _densify(np.vstack([ring, ring[:1]]))
+                found = self.projection.lines([closed])
+                xs, ys = xs + found[0], ys + found[1]
+                if found[0]:
+                    x, y = np.concatenate(found[0]), np.concatenate(found[1])
+                    names["x"].append(float(x.min()))
+                    names["y"].append(float(y.max()))
+                    names["text"].append(name)
+        self._cases.data = {"x": xs, "y": ys}
+        self._case_names.data = names
+
     def set_point(self, point: tuple[float, float] | None) -> None:
         """Mark the chosen point."""
         if point is None:
@@ -458,6 +570,22 @@ class MapFigures:
             return
         x, y = self.projection.forward(point[1], point[0])
         self._point.data = {"x": [float(x)], "y": [float(y)]}
+
+    @property
+    def moved(self) -> bool:
+        """Whether the view is another than `fit` chose."""
+        return not np.allclose(self.view, self._fitted, atol=0.3)
+
+    @property
+    def view(self) -> tuple[float, float, float]:
+        """(x, y, half width) of what is wanted on screen."""
+        x, y = self._want_x, self._want_y
+        return (x.start + x.end) / 2, (y.start + y.end) / 2, (x.end - x.start) / 2
+
+    def go(self, view: tuple[float, float, float]) -> None:
+        """Bring a `view` on screen."""
+        x, y, reach = view
+        self._want(x - reach, y - reach / 4, x + reach, y + reach / 4)
 
     def fit(self, region: Region | None = None) -> None:
         """Bring a region, or the whole map, into view."""
@@ -468,12 +596,16 @@ class MapFigures:
                 west, east = -180.0, 180.0
             lon, lat = np.meshgrid(np.linspace(west, east, 9), np.linspace(south, north, 9))
             x, y = self.projection.forward(lon, lat)
-            x0, y0, x1, y1 = x.min(), y.min(), x.max(), y.max()
-            pad = 0.25 * max(x1 - x0, y1 - y0, 16.0)
-            west, south, east, north = self.projection.bounds
-            x0, x1 = max(x0 - pad, west), min(x1 + pad, east)
-            y0, y1 = max(y0 - pad, south), min(y1 + pad, north)
-        self._want(x0 - 3.0, y0 - 3.0, x1 + 3.0, y1 + 3.0)
+            x, y = x[np.isfinite(x)], y[np.isfinite(y)]
+            if x.size:  # else the region is on the far side
+                x0, y0, x1, y1 = x.min(), y.min(), x.max(), y.max()
+                pad = 0.25 * max(x1 - x0, y1 - y0, 16.0)
+                west, south, east, north = self.projection.bounds
+                x0, x1 = max(x0 - pad, west), min(x1 + pad, east)
+                y0, y1 = max(y0 - pad, south), min(y1 + pad, north)
+        margin = 13.0 if self._labelled else 3.0
+        self._want(x0 - margin, y0 - margin, x1 + 3.0, y1 + 3.0)
+        self._fitted = self.view
 
     def zoom(self, factor: float) -> None:
         """Come closer to the middle of the view, or go away from it."""
@@ -493,20 +625,24 @@ class MapFigures:
             plot.toolbar.active_drag = box if drawing else pan
 
     def set_theme(self, theme: str) -> None:
-        """Colours of the lines."""
+        """Colours of lines and texts."""
+        self._theme = theme
+        self._write_hover()
         for model, name, role in self._themed:
             setattr(model, name, TOKENS[theme][role])
 
 
-def _tooltip(head: str, rows: Sequence[tuple[str, str]]) -> str:
-    """HTML of a hover text: a line, and a table below it."""
+def tooltip(head: str, rows: Sequence[tuple[str, str]], theme: str) -> str:
+    """HTML of a hover text in the colours of a theme: a line, and a table below it."""
+    token = TOKENS[theme]
     cells = "".join(
-        f'<tr><td style="padding-right:10px;color:#52606d">{escape(label)}</td>'
+        f'<tr><td style="padding-right:10px;color:{token["muted"]}">{escape(label)}</td>'
         f'<td style="text-align:right;font-weight:600;white-space:nowrap">{value}</td></tr>'
         for label, value in rows
     )
     return (
-        '<div style="font-size:12px;line-height:1.4;color:#17202a;'
+        f'<div style="font-size:12px;line-height:1.4;margin:-5px;padding:5px 8px;'
+        f"color:{token['text']};background:{token['surface']};"
         'font-variant-numeric:tabular-nums">'
         f"<div>{escape(head)}</div><table>{cells}</table></div>"
     )

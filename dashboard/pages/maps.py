@@ -1,8 +1,9 @@
-"""What Explore and Compare share: panels with maps, fed a frame at a time."""
+"""What the pages with maps share: panels, fed a frame at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,41 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
+from co2net.errors import UserError
+from co2net.layers import DIFFERENCE
 from co2net.regions import box_region, region, regions
 from dashboard.components import Board
 from dashboard.maps.figures import MapFigures
-from dashboard.maps.layers import DIFFERENCE, colour_bar, display, number
-from dashboard.maps.projection import Raster
+from dashboard.maps.layers import colour_bar, derived, display, number
+from dashboard.maps.projection import GLOBE, Raster
+from dashboard.maps.wind import streaks
 from dashboard.numbers import Numbers
 from dashboard.pages import FURNITURE
 from dashboard.service import Frame
+from dashboard.state import SPANS
 
 if TYPE_CHECKING:
     from dashboard.session import Session
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Which panels there are, and how they lie.
+
+    Parameters
+    ----------
+    layout
+        Of `Board`.
+    maps, plots
+        Roles of panels with maps, and of others after them.
+    columns
+        Pixels across a map.
+    """
+
+    layout: str
+    maps: tuple[str, ...]
+    plots: tuple[str, ...] = ()
+    columns: int = 480
 
 
 class MapView:
@@ -29,56 +54,33 @@ class MapView:
     Subclasses say which panels there are, what they show and which models are judged.
     """
 
-    roles: Sequence[str] = ()
-    layout = "single"
-    columns = 480
     inspector_open = True
-    furniture = FURNITURE
+    furniture = FURNITURE | {"export"}
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        source = session.service.source
-        self.figures = MapFigures(
-            self.roles,
-            source.grid,
-            source.stations,
-            self.columns,
-            on_tap=lambda lat, lon: session.choose_point((lat, lon)),
-            on_box=self._boxed,
-            on_view=self._viewed,
-        )
-        self._panes = [
-            pn.pane.Bokeh(plot, sizing_mode="stretch_both") for plot in self.figures.figures
-        ]
-        self.board = Board(
-            self._board_said,
-            strings=session.t.section("map"),
-            layout=self.layout,
-            roles=list(self.roles),
-            figures=self._panes,
-            sizing_mode="stretch_both",
-        )
-        self.board.param.watch(lambda event: self.figures.set_drawing(event.new), "drawing")
+        self._boards: dict[Arrangement, tuple[MapFigures, Board]] = {}
+        self._looking = False
+        self._arrange(self.arrangement())
         self._region = self._region_select()
+        self._span = self._span_select()
         self.toolbar = pn.FlexBox(
-            *self.controls(),
-            self._region,
             align_items="center",
             gap="8px",
             flex_wrap="wrap",
             sizing_mode="stretch_width",
             margin=0,
         )
-        waiting = escape(session.t("shell.computing"))
-        self.board.tell(numbers=f'<p class="empty">{waiting}</p>')
-        self._fresh = True
-        self._empty = True
-        self._looking = False
+        self._offer()
 
     # -- for subclasses -----------------------------------------------------------------
 
+    def arrangement(self) -> Arrangement:
+        """Which panels the state asks for."""
+        raise NotImplementedError
+
     def layers(self) -> tuple[str, ...]:
-        """What each panel shows."""
+        """What each map shows."""
         raise NotImplementedError
 
     def judged(self) -> tuple[str, ...]:
@@ -86,13 +88,65 @@ class MapView:
         raise NotImplementedError
 
     def controls(self) -> list[Any]:
-        """Widgets of the tool bar, before the region."""
+        """Widgets of the tool bar, before the region; made anew when the models change."""
         raise NotImplementedError
 
     def sync(self) -> None:
         """Bring the widgets in line with the state."""
 
+    def plots(self, arrangement: Arrangement) -> list[Any]:
+        """Panes of the panels that are no maps."""
+        return []
+
+    def aside(self, arrangement: Arrangement) -> Any:
+        """Pane beside the panels, or None."""
+        return None
+
+    def judged_now(self, numbers: Numbers) -> None:
+        """See `dashboard.pages.View`."""
+
+    # -- panels -------------------------------------------------------------------------
+
+    def _arrange(self, wanted: Arrangement) -> None:
+        self._arrangement = wanted
+        if wanted not in self._boards:
+            session = self.session
+            source = session.service.source
+            figures = MapFigures(
+                wanted.maps,
+                source.grid,
+                source.stations,
+                wanted.columns,
+                on_tap=lambda lat, lon: session.choose_point((lat, lon)),
+                on_box=self._boxed,
+                on_view=self._viewed,
+            )
+            panes = [pn.pane.Bokeh(plot, sizing_mode="stretch_both") for plot in figures.figures]
+            aside = self.aside(wanted)
+            board = Board(
+                self._board_said,
+                strings=session.t.section("map"),
+                layout=wanted.layout,
+                roles=[*wanted.maps, *wanted.plots],
+                maps=len(wanted.maps),
+                figures=[*panes, *self.plots(wanted)],
+                aside=aside,
+                sizing_mode="stretch_both",
+            )
+            board.param.watch(lambda event: figures.set_drawing(event.new), "drawing")
+            waiting = escape(session.t("shell.computing"))
+            board.tell(titles=[{"title": waiting, "when": "", "note": ""} for _ in board.roles])
+            self._boards[wanted] = figures, board
+        self.figures, self.maps = self._boards[wanted]
+        self.board = self.maps
+        self._fresh = True
+
     # -- controls -----------------------------------------------------------------------
+
+    def _offer(self) -> None:
+        """Put the widgets into the tool bar, for the models that there are."""
+        self._offered = self.session.world.models
+        self.toolbar[:] = [*self.controls(), self._region, self._span]
 
     def select(self, name: str, label: str, options: dict[str, Any], width: int) -> pmui.Select:
         """A drop-down list bound to a parameter of the state."""
@@ -109,6 +163,28 @@ class MapView:
         widget.param.watch(lambda event: self._picked(name, event.new), "value")
         return widget
 
+    def choose(
+        self, word: str, label: str, options: dict[str, str], width: int, default: str
+    ) -> pmui.Select:
+        """A drop-down list bound to a word of the page's own; the default is not kept."""
+        state = self.session.state
+        widget = pmui.Select(
+            label=label,
+            size="small",
+            width=width,
+            margin=0,
+            options=options,
+            value=state.details.get(word, default),
+            css_classes=[f"pick-{word}"],
+        )
+
+        def picked(event: Any) -> None:
+            if event.new is not None and event.new != state.details.get(word, default):
+                state.keep(**{word: "" if event.new == default else event.new})
+
+        widget.param.watch(picked, "value")
+        return widget
+
     def _picked(self, name: str, value: Any) -> None:
         if value is not None and value != getattr(self.session.state, name):
             self.session.state.param.update(**{name: value})
@@ -122,7 +198,12 @@ class MapView:
         return options
 
     def _region_select(self) -> pmui.Select:
-        return self.select("region", self.session.t("tools.region"), self._region_options(), 172)
+        return self.select("region", self.session.t("tools.region"), self._region_options(), 150)
+
+    def _span_select(self) -> pmui.Select:
+        t = self.session.t
+        options = {t("tools.days", days=days): days for days in SPANS}
+        return self.select("span", t("tools.span"), options, 96)
 
     def _board_said(self, message: dict[str, Any]) -> None:
         if "zoom" in message:
@@ -131,8 +212,12 @@ class MapView:
             self.figures.fit()
 
     def _boxed(self, west: float, south: float, east: float, north: float) -> None:
-        key = box_region(round(west, 1), round(south, 1), round(east, 1), round(north, 1)).key
-        self.board.drawing = False
+        try:
+            key = box_region(round(west, 1), round(south, 1), round(east, 1), round(north, 1)).key
+        except UserError as error:
+            self.session.notify(str(error))
+            return
+        self.maps.drawing = False
         self.session.state.param.update(region=key, point=None)
         self.session.shell.inspector_open = True
 
@@ -141,22 +226,53 @@ class MapView:
     def update(self, changed: set[str]) -> None:
         """See `dashboard.pages.View`."""
         state = self.session.state
+        if self._offered != self.session.world.models:
+            self._offer()
+        if self.arrangement() != self._arrangement:
+            self._arrange(self.arrangement())
+            self.session.show_board()
+        figures = self.figures
         fresh, self._fresh = self._fresh, False
-        if fresh or changed & {"projection", "cells"}:
-            self.figures.set_projection(state.projection, smooth=not state.cells)
+        place = {"projection", "centre", "region"} if state.projection == "orthographic" else set()
+        turned = bool(changed & (place or {"projection", "centre"}))
+        if fresh or turned or changed & {"cells"}:
+            figures.set_projection(state.projection, smooth=not state.cells, centre=self._centre())
         if fresh or changed & {"theme"}:
-            self.figures.set_theme(state.theme)
+            figures.set_theme(state.theme)
         if fresh or changed & {"stations"}:
-            self.figures.set_stations(state.stations)
-        if fresh or changed & {"point", "projection"}:
-            self.figures.set_point(state.point)
-        if fresh or changed & {"region", "projection"}:
-            chosen = region(state.region)
-            self.figures.set_region(chosen)
-            self.figures.fit(chosen)
+            figures.set_stations(state.stations)
+        if fresh or turned or changed & {"point"}:
+            figures.set_point(state.point)
+        if fresh or turned or changed & {"cases"}:
+            figures.set_cases(self.session.case_regions() if state.cases else ())
+        if fresh or turned or changed & {"region"}:
+            figures.set_region(region(state.region))
             self._region.param.update(options=self._region_options(), value=state.region)
+        if fresh or "window" in changed:
+            self._look_at(state.window)
+        elif turned or "region" in changed:
+            self._look_at(None)
+        self._span.value = state.span
         self.sync()
         self._request()
+
+    def _centre(self) -> tuple[float, float] | None:
+        """Where the globe is seen from: as chosen, else above the region or the point."""
+        state = self.session.state
+        if state.projection != "orthographic" or state.centre is not None:
+            return state.centre
+        chosen = region(state.region)
+        if not chosen.polygons:
+            return GLOBE
+        west, south, east, north = chosen.bounds
+        lon = (west + (east - west) % 360.0 / 2 + 180.0) % 360.0 - 180.0
+        return round((south + north) / 2), round(lon)
+
+    def _look_at(self, window: tuple[float, float, float] | None) -> None:
+        if window is None:
+            self.figures.fit(region(self.session.state.region))
+        elif window != tuple(round(value, 1) for value in self.figures.view):
+            self.figures.go(window)
 
     def _viewed(self) -> None:
         """Ask for sharper pixels once all numbers of a new view have come in."""
@@ -166,37 +282,67 @@ class MapView:
 
     def _look(self) -> None:
         self._looking = False
+        if self.session.view is not self:
+            return
+        moved = self.figures.moved
+        view = tuple(round(value, 1) for value in self.figures.view) if moved else None
+        if view != self.session.state.window:
+            self.session.state.window = view
         if self.figures.look():
             self._request()
 
     def _request(self) -> None:
         session = self.session
-        what = self.layers(), session.state.frame, self.figures.raster
-        if self._empty:
-            # The truth is there at once; models may take a while when they are asked first.
-            self._empty = False
-            session.frames.submit(partial(self._compute, *what, first=True), self._apply)
+        wind = session.state.wind and len(self._arrangement.maps) < 3 and session.world.winds
+        what = self._arrangement, self.layers(), session.state.frame, self.figures.raster, wind
         session.frames.submit(partial(self._compute, *what), self._apply)
 
     def _compute(
-        self, layers: tuple[str, ...], index: int, raster: Raster, *, first: bool = False
+        self,
+        arrangement: Arrangement,
+        layers: tuple[str, ...],
+        index: int,
+        raster: Raster,
+        wind: bool,
     ) -> tuple[Any, ...]:
         service = self.session.service
-        frame = service.frame(layers, index, computed=not first)
+        frame = service.frame(layers, index, busy=self.session.computing, wind=wind)
         limits = [service.limits(layer, index) for layer in layers]
-        return layers, index, raster, frame, limits, raster.project(frame.fields)
+        lines = None
+        if frame.wind is not None:
+            across = 44 if len(arrangement.maps) == 1 else 30
+            lines = streaks(
+                raster.projection, raster.grid, frame.wind[0], frame.wind[1], raster.extent, across
+            )
+        return (
+            arrangement,
+            layers,
+            index,
+            raster,
+            frame,
+            limits,
+            raster.project(frame.fields),
+            lines,
+        )
 
     def _apply(self, result: tuple[Any, ...]) -> None:
-        layers, index, raster, frame, limits, images = result
+        arrangement, layers, index, raster, frame, limits, images, wind = result
         session = self.session
-        if session.view is not self or raster is not self.figures.raster:
-            return  # a newer request is on its way
-        self.figures.show(images, frame.fields)
-        self._dress(layers, index, frame, limits)
-        if frame.missing:
+        if session.view is not self or arrangement != self._arrangement:
             return
+        if raster is not self.figures.raster:
+            return  # a newer request is on its way
+        late = {
+            role
+            for role, layer in zip(arrangement.maps, layers, strict=True)
+            if layer in frame.waiting
+        }
+        self.figures.show(images, frame.fields, frame.sites, wind, keep=late)
+        self._dress(layers, index, frame, limits)
         session.painted(index, frame.faults)
-        if session.bar.playing:
+        if frame.waiting:
+            session.wait_for(set().union(*frame.waiting.values()), index, self._request)
+        elif session.bar.playing:
             session.service.look_ahead(layers, index)
 
     def _dress(self, layers: tuple[str, ...], index: int, frame: Frame, limits: list[Any]) -> None:
@@ -206,32 +352,42 @@ class MapView:
         scales: dict[str, dict[str, Any]] = {}
         hover = {}
         titles = []
-        for role, layer, (low, high) in zip(self.roles, layers, limits, strict=True):
+        before = self.maps.facts.get("titles", [])
+        roles = self._arrangement.maps
+        for n, (role, layer, (low, high)) in enumerate(zip(roles, layers, limits, strict=True)):
             shown = display(layer)
-            difference = layer.startswith(DIFFERENCE)
-            if difference and state.spread is not None:
+            kind = derived(layer)
+            if kind == DIFFERENCE and state.spread is not None:
                 low, high = -state.spread, state.spread
-            elif shown.unit == "ppm" and not difference and state.co2 is not None:
+            elif shown.unit == "ppm" and not kind and state.co2 is not None:
                 low, high = state.co2
             self.figures.set_scale(role, low, high, diverging=shown.diverging)
-            kind = "difference" if shown.diverging else "value"
-            scales.setdefault(kind, colour_bar(session.quantity(layer), shown, low, high))
+            slot = "difference" if shown.diverging else "value"
+            scales.setdefault(slot, colour_bar(session.quantity(layer), shown, low, high))
             name = session.layer_name(layer)
-            hover[role] = (name, shown.unit, shown.digits, difference)
-            note = self._note(layer)
+            hover[role] = (name, shown.unit, shown.digits, kind != "")
+            waiting = layer in frame.waiting
+            note = t("shell.computing") if waiting else self._note(layer)
             if layer in frame.faults:
                 note = t("map.absent")
-            elif layer in frame.missing:
-                note = t("shell.computing")
+            when = session.caption(layer, index)
+            if waiting and n < len(before) and before[n]["when"]:
+                when = before[n]["when"]  # the last frame stays, and its time with it
             titles.append(
                 {
                     "title": f"{name} · {session.region_name()}",
-                    "when": session.caption(layer, index),
+                    "when": when,
                     "note": note,
+                    "waiting": waiting,
                 }
             )
-        self.board.tell(titles=titles, bars=[scales.get("value"), scales.get("difference")])
+        titles += self.plot_titles()
+        self.maps.tell(titles=titles, bars=[scales.get("value"), scales.get("difference")])
         self.figures.set_hover(hover, t("map.station"))
+
+    def plot_titles(self) -> Sequence[dict[str, Any]]:
+        """Titles of the panels that are no maps."""
+        return ()
 
     def _note(self, layer: str) -> str:
         """RMSE of a difference map, when the numbers are those of the frame."""
@@ -243,13 +399,3 @@ class MapView:
         key = self.session.state.region
         value = found.scores.get(("rmse", layer.removeprefix(DIFFERENCE), key))
         return "" if value is None else f"RMSE {number(value, 2)} ppm"
-
-    def judged_now(self, numbers: Numbers) -> None:
-        """Show new numbers where the page has a place for them."""
-        titles = [dict(title) for title in self.board.facts.get("titles", [])]
-        for title, layer in zip(titles, self.layers(), strict=False):
-            if layer.startswith(DIFFERENCE) and title["note"] != self.session.t("map.absent"):
-                title["note"] = self._note(layer)
-        self.board.tell(titles=titles)
-        if self.layout == "compare":
-            self.board.tell(numbers=self.session.table(numbers))

@@ -184,7 +184,7 @@ _DATA = """(column) => {
 _COLOURS = f"(map) => {{ {_FIND} return colours(map) }}"
 _PAINTED = f"""() => {{ {_FIND}
   const maps = all(document, ".map")
-  return maps.length > 0 && maps.every((map) => colours(map) > 30)
+  return maps.length > 0 && maps.every((map) => colours(map) > (map.matches(".plot") ? 2 : 30))
     && all(document, ".panel .title").every((title) => title.textContent !== "")
     && all(document, ".app.busy").length === 0
 }}"""

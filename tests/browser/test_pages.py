@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+import xarray as xr
 from playwright.sync_api import expect
 
 ROLES = {"explore": ["main"], "compare": ["truth", "a", "b", "difference_a", "difference_b"]}
 HOSTILE = (
     "page=%3Cimg%20src=x%20onerror=alert(1)%3E&time=9e99&point=nan,1e999&region=box:1,2"
-    "&lang=%00&theme=no&co2=5&show=../../etc&a=__class__"
+    "&lang=%00&theme=no&co2=5&show=../../etc&models=__class__&below=x&view=x"
 )
 
 
@@ -27,7 +28,8 @@ def test_every_page_is_whole(visit, key, lang, theme):
         assert ("simulated" if lang == "en" else "模拟") in title
     expect(page.locator(".badge")).to_be_visible()
     assert here.text(".badge") == ("Simulated world" if lang == "en" else "模拟世界")
-    expect(page.locator(".numbers td.best").first).to_be_visible()
+    best = ".numbers td.best" if key == "explore" else ".strip .best"
+    expect(page.locator(best).first).to_be_visible()
     assert page.locator(".app").evaluate("e => e.classList.contains('dark')") == (theme == "dark")
     # Nothing scrolls at 1280 x 720, and the maps have two thirds of the window.
     for selector in (".app", ".inspector", ".board"):
@@ -130,6 +132,84 @@ def test_a_box_becomes_the_region(visit):
     page.mouse.up()
     page.wait_for_url("**region=box:**")
     expect(page.locator(".numbers thead")).to_contain_text("Box")
+
+
+@pytest.mark.parametrize("projection", ["mollweide", "north", "orthographic"])
+def test_every_projection_finds_the_point_that_was_clicked(visit, projection):
+    here = visit().open(f"projection={projection}&wind=1&cases=1&centre=20,60")
+    page = here.page
+    assert here.colours("main") > 60
+    here.click_map("main", 0.52, 0.45)
+    page.wait_for_url("**point=**")
+    lat, lon = (float(v) for v in re.search(r"point=(-?[\d.]+),(-?[\d.]+)", page.url).groups())
+    # A little above and to the right of the middle.
+    if projection == "north":
+        assert lat > 60
+    elif projection == "orthographic":
+        assert 20 < lat < 45
+        assert 60 < lon < 90
+    else:
+        assert 0 < lat < 30
+        assert 0 < lon < 30
+
+
+def test_three_models_side_by_side(visit):
+    here = visit().open("page=compare&models=co2net,vit,interpolation&span=2")
+    page = here.page
+    for role in ("truth", "a", "b", "c", "difference_a", "difference_b", "difference_c"):
+        assert here.colours(role) > 30
+    # One scale for all fields, one about zero for all differences.
+    expect(page.locator(".colourbar:visible")).to_have_count(2)
+    ticks = page.locator(".colourbar.difference .tick").all_inner_texts()
+    values = [float(text.replace("−", "-")) for text in ticks]
+    assert values == [-v for v in reversed(values)]
+    expect(page.locator(".strip table[data-model]")).to_have_count(3)
+    best = page.locator('.strip table[data-model="co2net"] tr[data-region="global"] td').first
+    # The wave of co2net is the smallest: best in the frame and over the span.
+    expect(best.locator(".best")).to_have_count(2)
+    page.goto(page.url + "&below=scatter")
+    here.wait()
+    expect(page.locator('[data-role="scatter_a"] .title')).to_have_text("CO2-Net against truth")
+    page.goto(page.url.replace("below=scatter", "below=swipe"))
+    here.wait()
+    before = here.colours("right")
+    page.locator(".split").fill("100")
+    assert page.locator(".panels").evaluate("e => e.style.getPropertyValue('--split')") == "100%"
+    assert before > 30
+
+
+def test_latitude_against_time(visit):
+    here = visit().open("view=hovmoller&show=diff:vit&span=2")
+    expect(here.page.locator('[data-role="hovmoller"] .title')).to_contain_text("zonal mean")
+    expect(here.page.locator('[data-role="hovmoller"] .note')).to_have_text("")
+    assert here.colours("hovmoller") > 10
+
+
+def test_what_is_shown_can_be_saved(visit, tmp_path):
+    here = visit().open("show=diff:vit&time=2002-01-10T01:30")
+    page = here.page
+    page.locator(".export summary").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Map: NetCDF").click()
+    saved = tmp_path / waiting.value.suggested_filename
+    assert saved.name == "co2net_diff-vit_2002-01-10T01-30.nc"
+    waiting.value.save_as(saved)
+    with xr.open_dataset(saved) as data:
+        assert float(abs(data.co2_difference).max()) == pytest.approx(1.5, abs=0.02)
+    answer = page.request.get(page.url.replace("/?", "/export/map.png?").replace("vit", "nobody"))
+    assert answer.status == 400
+    assert "show" in answer.text()
+
+
+def test_a_presentation_hides_the_controls(visit):
+    here = visit().open("present=1")
+    page = here.page
+    for hidden in (".rail", ".time", ".top .tools"):
+        expect(page.locator(hidden).first).not_to_be_visible()
+    page.locator('[data-role="main"] .map').click()
+    page.keyboard.press("Escape")
+    expect(page.locator(".rail")).to_be_visible()
+    page.wait_for_url(lambda url: "present" not in url)
 
 
 def test_the_player_keeps_no_backlog(visit):

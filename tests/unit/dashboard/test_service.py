@@ -15,7 +15,7 @@ from panel.io.document import _cleanup_doc
 from co2net.inference import Engine
 from dashboard.i18n import Translator
 from dashboard.maps.figures import MapFigures
-from dashboard.numbers import judge, table
+from dashboard.numbers import judge, judge_span, strips, table
 from dashboard.service import Latest, Service
 from dashboard.session import Session
 from tests.browser.server import Waves
@@ -103,22 +103,72 @@ def test_work_that_fails_does_not_stop_the_next(caplog):
 
 
 def test_a_layer_that_cannot_be_had_is_empty_and_named(service):
-    frame = service.frame(("truth", "co2net", "diff:vit"), 2)
+    frame = service.frame(("truth", "co2net", "diff:vit"), 2, patience=None)
     assert np.isfinite(frame.fields[0]).all()
     assert np.isnan(frame.fields[1:]).all()
     assert set(frame.faults) == {"co2net", "diff:vit"}
 
 
 def test_differences_are_those_of_the_model(service):
-    frame = service.frame(("truth", "co2net", "diff:co2net"), 20)
+    frame = service.frame(("truth", "co2net", "diff:co2net"), 20, patience=None)
     assert frame.faults == {}
     np.testing.assert_allclose(frame.fields[1] - frame.fields[0], frame.fields[2], atol=0.01)
     assert np.abs(frame.fields[2]).max() == pytest.approx(0.5, abs=0.01)
 
 
+def test_what_is_derived_is_made_of_the_fields(service):
+    frame = service.frame(("co2net", "vit", "std:co2net,vit", "anom:truth"), 20, patience=None)
+    a, b, spread, _ = frame.fields
+    np.testing.assert_allclose(spread, np.abs(a - b) / 2, atol=1e-3)
+    assert "climatology" in frame.faults["anom:truth"]
+    assert np.isnan(frame.fields[3]).all()
+
+
+def test_dots_of_the_stations_are_in_the_units_of_their_panel(service):
+    frame = service.frame(("truth", "diff:vit", "air_temperature"), 20, patience=None)
+    reports = service.source.observations(np.array([20]))[0]
+    row, column = service.source.stations.cells(service.source.grid)
+    model = frame.fields[0] + frame.fields[1]
+    np.testing.assert_allclose(frame.sites[0], reports)
+    np.testing.assert_allclose(frame.sites[1], model[row, column] - reports, atol=1e-3)
+    assert np.isnan(frame.sites[2]).all()
+
+
+def test_a_model_that_takes_its_time_is_shown_later():
+    source = SyntheticSource(start="2002-01-01", end="2002-01-10")
+    sloth = Waves("sloth", 1.0, source.grid, seconds=0.5)
+    service = Service(Engine(source, models=[Waves("vit", 1.5, source.grid), sloth]))
+    frame = service.frame(("truth", "vit", "diff:sloth"), 20, patience=0.2)
+    assert frame.waiting == {"diff:sloth": {"sloth"}}
+    assert np.isfinite(frame.fields[:2]).all()
+    done = threading.Event()
+    service.computed({"sloth"}, 20, done.set)
+    again = service.frame(("diff:sloth",), 20, busy={"sloth"}, patience=0.0)
+    assert again.waiting == {"diff:sloth": {"sloth"}}
+    assert done.wait(5)
+    assert service.frame(("diff:sloth",), 20, patience=None).waiting == {}
+    service.close()
+
+
+def test_scores_of_a_span_are_those_of_the_wave(service):
+    told = []
+    judge_span(service, ("co2net", "vit"), (10, 60), "eurasia", told.append, lambda: False)
+    assert [found.whole for found in told] == [False, False, True]
+    found = told[-1]
+    assert found.scores["rmse", "vit", "global"] == pytest.approx(1.5 / 2**0.5, abs=0.01)
+    np.testing.assert_allclose(found.errors["co2net"], 0.5 / 2**0.5, atol=0.01)
+    cells = 51 * np.prod(service.source.grid.shape)
+    assert 0.98 * cells < found.points["vit"].sum() <= cells
+    html = strips(None, found, ("co2net", "vit"), ("global",), Translator("en"), "light", "<x>")
+    assert "&lt;x&gt;" in html[0]
+    assert '<span class="best">0.35</span>' in html[1]
+    assert '<span class="best">1.06</span>' not in html[2]
+    assert "1.06" in html[2]
+
+
 def test_weather_comes_in_the_units_of_the_page(service):
     kelvin = service.source.read(["air_temperature"], np.array([20]))[0, 0]
-    celsius = service.frame(("air_temperature",), 20).fields[0]
+    celsius = service.frame(("air_temperature",), 20, patience=None).fields[0]
     np.testing.assert_allclose(celsius, kelvin - 273.15, atol=1e-3)
 
 

@@ -17,8 +17,7 @@ def test_a_view_round_trips():
         page="compare",
         frame=17,
         show="diff:vit",
-        a="vit",
-        b="interpolation",
+        models=("vit", "interpolation", "co2net"),
         region="box:-20,-10,40.5,30",
         projection="platecarree",
         point=(12.5, -170.25),
@@ -28,6 +27,12 @@ def test_a_view_round_trips():
         spread=2.5,
         cells=True,
         stations=False,
+        wind=True,
+        cases=True,
+        present=True,
+        centre=(-90.0, 12.5),
+        window=(10.5, -20.0, 30.0),
+        span=30,
     )
     values, faults = parse("?" + view.address(), WORLD)
     assert faults == []
@@ -38,7 +43,7 @@ def test_a_view_round_trips():
 
 
 def test_the_default_address_is_short():
-    assert ViewState(WORLD).address() == "page=explore&time=2002-02-15T01:30&a=co2net&b=vit"
+    assert ViewState(WORLD).address() == "page=explore&time=2002-02-15T01:30&models=co2net,vit"
 
 
 def test_a_new_visitor_sees_the_latest_month():
@@ -71,7 +76,22 @@ def test_a_new_visitor_sees_the_latest_month():
         "lang=xx",
         "theme=%00",
         "cells=yes",
-        "a=__class__",
+        "models=__class__",
+        "models=vit,vit,nobody",
+        "models=,",
+        "models=co2net,vit,interpolation,co2net,vit,a,b,c,d",
+        "window=1,2",
+        "window=0,0,1e9",
+        "window=nan,0,10",
+        "centre=91,0",
+        "centre=x",
+        "span=11",
+        "span=-2",
+        "span=1e1",
+        "wind=true",
+        "present=2",
+        "show=anom:nobody",
+        "show=std:vit",
         "show=diff:nobody",
     ],
 )
@@ -88,10 +108,22 @@ def test_unknown_parameters_are_ignored():
     assert parse("utm_source=x&__proto__=1&frame=3", WORLD) == ({}, [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_raises(text):
-    for name in ("", "time=", "point=", "region=", "co2=", "region=box:"):
+    names = [
+        "time",
+        "point",
+        "region",
+        "co2",
+        "region=box:",
+        "models",
+        "centre",
+        "window",
+        "span",
+        "show",
+    ]
+    for name in ["", *(f"{name}=".replace(":=", ":") for name in names)]:
         values, _ = parse(name + text, WORLD)
         ViewState(WORLD, **values)
 
@@ -100,3 +132,26 @@ def test_times_of_day_go_to_the_nearest_frame():
     values, faults = parse("time=2002-02-03T02:10", WORLD)
     assert faults == []
     assert WORLD.source.time[values["frame"]] == np.datetime64("2002-02-03T01:30")
+
+
+WORDS = "page time show models region projection point lang theme co2 spread cells stations"
+WORDS += " wind cases present centre window span"
+NASTY = (
+    "%3Cscript%3Ealert(1)%3C/script%3E",
+    "../../../../etc/passwd",
+    "nan",
+    "1e999,-1e999,0",
+    "__class__.__init__",
+    "%00%ff%fe",
+    "'; DROP TABLE models; --",
+)
+
+
+@pytest.mark.parametrize("name", WORDS.split())
+def test_nothing_nasty_gets_in(name):
+    """More than a hundred hostile addresses: each falls back with one notice and does no harm."""
+    for nasty in NASTY:
+        values, faults = parse(f"page=compare&{name}={nasty}", WORLD)
+        assert [fault.name for fault in faults] == [name], nasty
+        view = ViewState(WORLD, **values)
+        assert parse(view.address(), WORLD)[1] == []
