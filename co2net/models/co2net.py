@@ -134,11 +134,11 @@ class Towers(nn.Module):
         biases: list[Tensor] = []
         if self.spatial:
             cells = self.patch[0] * self.patch[1]
-            weight = self.space_tokens.weight.unflatten(1, (-1, 1, cells))
+            weight = short(self.space_tokens.weight).unflatten(1, (-1, 1, cells))
             weights.append(F.pad(weight, (0, 0, 1, 0)).flatten(1))
             biases.append(self.space_tokens.bias)
         if self.temporal:
-            weights.append(self.time_tokens.weight)
+            weights.append(short(self.time_tokens.weight))
             biases.append(self.time_tokens.bias)
         tokens = F.linear(patches, torch.cat(weights), torch.cat(biases))
         *_, d = self.space_place.shape if self.spatial else self.time_place.shape
@@ -156,6 +156,14 @@ class Towers(nn.Module):
             for exchange in self.exchange:
                 assert isinstance(exchange, Exchange)
                 nn.init.zeros_(exchange.up.weight)
+
+
+def short(weight: Tensor) -> Tensor:
+    """A weight in the type of autocast's products, where that is on, so that less is moved."""
+    kind = weight.device.type
+    if not torch.is_autocast_enabled(kind):
+        return weight
+    return weight.to(torch.get_autocast_dtype(kind))
 
 
 def fuse(space: Tensor | None, time: Tensor | None) -> Tensor:
