@@ -202,13 +202,14 @@ class Unpaired:
         """Mean difference over the content's channels, each over the cells where it is.
 
         Stations are in one cell of two hundred: over all cells their channel would not count.
+        Their mask is `co2net.windows.Statistics.station_gain` where one reports, and both sides
+        are zero elsewhere, so that the sum over the mask's sum is a mean without the gain.
         """
         inverse = self.inverse
         content = [n for n in inverse.content if n != inverse.content[inverse.station]]
         station = inverse.content[inverse.station]
-        mask = real[:, inverse.mask].float()
-        apart = (made[:, station].float() - real[:, station].float()).abs() * mask
-        heard = apart.sum() / mask.sum().clamp(min=1.0)
+        apart = (made[:, station].float() - real[:, station].float()).abs()
+        heard = apart.sum() / real[:, inverse.mask].float().sum().clamp(min=1.0)
         seen = self._error(made[:, content], real[:, content])
         return (seen * len(content) + heard) / len(inverse.content)
 

@@ -109,6 +109,20 @@ def test_fields_are_those_of_the_step_before():
     assert not second.inputs[:, training.inverse.content].any()
 
 
+@pytest.mark.parametrize("gain", [1.0, 13.0])
+def test_stations_count_where_they_report(gain: float):
+    training = objective(Unpaired)
+    real = batch(0).inputs
+    value, mask = training.inverse.content[training.inverse.station], training.inverse.mask
+    real[:, [value, mask]] *= gain
+    made = real.clone()
+    made[:, value] += 0.5 * real[:, mask]
+    channels = len(training.inverse.content)
+    torch.testing.assert_close(
+        training._window_error(made, real), torch.tensor(0.5 / channels), rtol=1e-4, atol=0
+    )
+
+
 def test_frozen_critics_pass_gradients_on():
     critic, x = torch.nn.Linear(2, 1), torch.ones(1, 2, requires_grad=True)
     with frozen((critic,)):
