@@ -133,7 +133,7 @@ class CasesView:
         self._limits: dict[str, tuple[float, float]] = {}
         self._asked: tuple[Any, ...] = ()
         self._lock = Lock()
-        self._looking = False
+        self._looking = self._whole = False
         self._fresh = self._due = True
         self._work: Latest[Any] = Latest(service.slow, session.deliver)
         self._moments: Latest[Any] = Latest(service.quick, session.deliver)
@@ -316,6 +316,7 @@ class CasesView:
         self.board.tell(chosen=case.key, head=self._head(case), models=self._chips())
         missing = missing_months(case, self.session.service)
         self._show_missing(missing)
+        self._whole = not missing
         if missing:
             return
         self._due |= fresh or new_case or bool(changed - {"frame"})
@@ -361,7 +362,7 @@ class CasesView:
 
     def _look(self) -> None:
         self._looking = False
-        if self.session.view is not self or self.case is None:
+        if self.session.view is not self or not self._whole:
             return
         if self.pair.look():
             self._ask_frame()

@@ -61,7 +61,7 @@ def test_models_time_and_case_stand_in_the_address(visit):
     expect(page.locator(".empty")).to_contain_text("2002-02")
     expect(page.locator(".body")).to_be_hidden()
     page.go_back()
-    expect(page.locator(".title").first).to_have_text("A wave")
+    expect(page.locator(".case .title")).to_have_text("A wave")
     page.locator(".go.explore").click()
     page.wait_for_url("**page=explore**")
     assert "region=amazon" in page.url
