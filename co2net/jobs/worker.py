@@ -122,7 +122,9 @@ def _turn(job: Job, devices: tuple[str, ...]) -> list[TextIO]:
     """Wait until no other job has the devices and none that was submitted before waits for one."""
     root = job.folder.parent
     names = [re.sub("[^a-z0-9]", "-", device) for device in devices]
-    handles = [(root / f".device-{name}.lock").open("a", encoding="utf-8") for name in names]
+    handles: list[TextIO] = [
+        (root / f".device-{name}.lock").open("a", encoding="utf-8") for name in names
+    ]
     while devices:
         try:
             for handle in handles:

@@ -152,8 +152,8 @@ class TrainingView:
             self._sources[name].data = data
             steps = [x for xs in data["xs"] for x in xs] or [0.0, 1.0]
             plot.x_range.update(start=0.0, end=max(steps) * 1.02)
-            values = [y for ys in data["ys"] for y in ys]
-            span(plot.y_range, values, 1e-3, zero=name != "rmse")
+            heights = [y for ys in data["ys"] for y in ys]
+            span(plot.y_range, heights, 1e-3, zero=name != "rmse")
 
     # -- following ----------------------------------------------------------------------
 
@@ -473,11 +473,11 @@ class TrainingView:
         elif row is None:
             return
         elif what == "cancel":
-            self._do(lambda: str(job(id, root).cancel()))
+            self._do(lambda: job(id, root).cancel())
         elif what == "resume":
-            self._do(lambda: str(job(id, root).resume()))
+            self._do(lambda: job(id, root).resume())
         elif what == "delete":
-            self._do(lambda: str(job(id, root).remove()), lambda _: self._forget(id))
+            self._do(lambda: job(id, root).remove(), lambda _: self._forget(id))
         elif what == "duplicate":
             self.form.take(row.about["spec"])
             self.errors.clear()
@@ -488,7 +488,7 @@ class TrainingView:
         elif what == "evaluate" and row.run is not None:
             self._do(partial(_evaluate, row, root), self._started)
 
-    def _do(self, work: Callable[[], str], done: Callable[[str], None] | None = None) -> None:
+    def _do(self, work: Callable[[], Any], done: Callable[[Any], None] | None = None) -> None:
         session = self.session
 
         def run() -> None:
@@ -544,7 +544,7 @@ def _settings(row: Row) -> list[list[str]]:
     spec = dict(row.about["spec"])
     config = spec.pop("config", {})
     pairs = {**spec, **(config if isinstance(config, dict) else {})}
-    left_out = (None, "", {}, [], False)
+    left_out: tuple[Any, ...] = (None, "", {}, [], False)
     told = [[key, str(value)[:200]] for key, value in pairs.items() if value not in left_out]
     return [*told, *([place, path] for place, path in row.about["outputs"].items())]
 

@@ -26,6 +26,16 @@ from tests.synthetic import SyntheticSource
 
 STEPS = 120
 SLOW = 240_000  # ms: a training shares the processor with browser and server
+SERVE = """
+import sys
+from co2net.schema import open_store
+from dashboard.app import serve
+from tests.browser.server import Waves
+folder, port = sys.argv[1:]
+store = f"{folder}/world.zarr"
+models = [Waves(name, 1.0, open_store(store).grid) for name in ("vit", "interpolation")]
+serve(store, port=int(port), models=models, cache_dir=f"{folder}/cache")
+"""
 HOSTILE = "<img src=x onerror=alert(1)> '../二氧化碳'"
 
 
@@ -43,9 +53,8 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [sys.executable, "-m", "tests.browser.server", str(self.folder / "world.zarr")]
         self._process = subprocess.Popen(
-            [*command, str(self.port), str(self.folder / "cache")],
+            [sys.executable, "-c", SERVE, str(self.folder), str(self.port)],
             cwd=REPOSITORY,
             env={**os.environ, "CO2NET_RUNS": str(self.runs)},
         )
