@@ -97,9 +97,13 @@ def read_about(path: str | Path) -> dict[str, Any]:
         When it is missing or damaged.
     """
     try:
-        return json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
+        about = json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise UserError(f"{path}: its .json is missing or damaged ({error})") from None
+    wanted = {"data", "command", "every", "models", "seeds", "periods", "frames"}
+    if not wanted <= set(about) or not all("shipped" in m for m in about["models"].values()):
+        raise UserError(f"{path}: its .json is of another version; score again or remove both")
+    return about
 
 
 # -- pages ----------------------------------------------------------------------------------

@@ -32,11 +32,11 @@ Progress = Callable[[float, str], None]
 
 DEFAULT_BUDGET = "200 steps"
 SHIPPED = "shipped"
-"""Budget that trains nothing and takes the checkpoints that are there."""
+"""Budget that trains nothing and takes the checkpoints and runs that are there."""
 
 _UNITS = ("steps", "epochs", "minutes")
 _MONTHLY = np.timedelta64(20, "D")
-_DECIDE = ("model", "target", "options", "frames", "interval", "wind_loss")
+_DECIDE = ("model", "target", "frames", "interval", "wind_loss")
 
 
 class TrainingStopped(Exception):
@@ -203,29 +203,37 @@ def trained(
     return folder
 
 
-def collected(source: FieldSource, row: TableRow) -> Path | None:
-    """The shipped checkpoint trained as a row asks, on this very data set; None without one.
+def collected(source: FieldSource, row: TableRow, runs: Path) -> Path | None:
+    """The checkpoint trained as a row asks, on this very data set; None without one.
 
-    Of several the one whose name says least is taken; size and budget are its own.
+    It is looked for among the shipped ones and the runs in ``runs``. Options of the network that
+    no table is about may differ, as size and budget may. Of several the one with the shortest
+    name is taken.
     """
     from co2net import models
 
-    wanted = {"options": {}, "frames": 8, "interval": 1, "target": None, **row.train}
+    wanted = {"frames": 8, "interval": 1, "target": None, **row.train}
+    ablated = {
+        name
+        for one in _document()["tables"].values()
+        for r in one["rows"]
+        for name in r["train"].get("options", {})
+    }
+    usual = models.info(wanted["model"]).options
+    options = {k: v for k, v in {**usual, **row.train.get("options", {})}.items() if k in ablated}
     found = []
-    for path in sorted(data_path("checkpoints").glob("*/config.json")):
+    places = [data_path("checkpoints"), runs]
+    for path in sorted(path for place in places for path in place.glob("*/config.json")):
+        if not (path.parent / "model.safetensors").is_file():
+            continue
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
-            has = {
-                **{name: saved["train"][name] for name in _DECIDE},
-                "options": {k: v for k, v in saved["options"].items() if k != "wind_loss"},
-                "target": saved["target"],
-            }
-            usual = models.info(has["model"]).options
-            has["options"] = {k: v for k, v in has["options"].items() if usual.get(k) != v}
+            train = {**saved["train"], "target": saved["target"]}
+            has = {k: v for k, v in {**usual, **saved["options"]}.items() if k in ablated}
             same = saved["data"]["digest"] == source.attrs.get("digest")
-        except (ValueError, KeyError, TypeError, UserError):
+        except (ValueError, KeyError, TypeError):
             continue
-        if same and all(has[name] == wanted.get(name) for name in _DECIDE):
+        if same and has == options and all(train.get(k) == wanted.get(k) for k in _DECIDE):
             found.append(path.parent)
     return min(found, key=lambda folder: (len(folder.name), folder.name)) if found else None
 
@@ -305,7 +313,7 @@ def make_table(
                 progress(share * (number + done) / len(asked.rows), f"{name}: {text}")
 
         if amount is None:
-            folder = collected(source, row)
+            folder = collected(source, row, runs)
         else:
             wanted = _merged({**row.train, **amount}, base or {})
             folder = trained(source, years, wanted, runs, tell, cache_dir)
@@ -314,7 +322,7 @@ def make_table(
             names[row.name] = folder.name
             entrants.append(_entrant(folder))
     if not entrants:
-        raise UserError(f'table {key}: nothing that is shipped serves; give --budget "200 steps"')
+        raise UserError(f'table {key}: nothing that is trained serves; give --budget "200 steps"')
     unique = list({one.label: one for one in entrants}.values())
 
     def told(done: float, text: str) -> None:
@@ -350,6 +358,7 @@ def _in_words(folder: Path) -> str:
     saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))["train"]
     reached = models.load(folder).info.trained_on
     words = [f"preset {saved['preset']}", f"{reached['windows']} windows", f"seed {saved['seed']}"]
+    words += [f"{name} {value}" for name, value in saved["options"].items()]
     return ", ".join(words)
 
 
@@ -392,11 +401,11 @@ def table_markdown(result: TableResult, data: str, simulated: bool) -> str:
     """Ours beside the document's, with the warning that they are of different data sets."""
     asked, lines = result.table, table_lines(result)
     periods = list(dict.fromkeys(line["period"] for line in lines))
-    world = "a simulated world" if simulated else "the data set at hand"
     text = [
         f"### Table {asked.key}: {asked.title}",
         "",
-        f"Ours: {data}, {world}, with 95 % intervals. The document's: {asked.data}. They are "
+        f"Ours: {data}{' (simulated)' if simulated else ''}, with 95 % intervals. The document's: "
+        f"{asked.data}. They are "
         "different data sets: compare orders and signs, and no number.",
         "",
     ]

@@ -61,6 +61,7 @@ def results(folder: Path) -> None:
         "seeds": {"net": ["0", "1"], "net-absolute": ["0"], "kriging": [""]},
         "periods": {"2000": "test", "2020": "test"}, "frames": {"2000": 325, "2020": 326},
         "data": {"title": "a world", "version": "1.0"}, "command": "co2net evaluate --publish",
+        "every": 9,
         "commit": "abc",
     })  # fmt: skip
 

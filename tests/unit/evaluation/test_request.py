@@ -172,6 +172,22 @@ def test_bad_input_gets_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_results_of_another_version_are_not_mixed_in(
+    source: SyntheticSource, tmp_path: Path
+) -> None:
+    evaluated(source, [Fake("near", 0.5)], tmp_path)
+    about = json.loads((tmp_path / "scores.json").read_text())
+    del about["frames"]
+    (tmp_path / "scores.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="of another version; score again or remove both"):
+        evaluated(source, [Fake("near", 0.5)], tmp_path, folds=2, every=40)
+    with pytest.raises(UserError, match="no scores at"):
+        report.read_rows(tmp_path / "none.csv")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no table of scores"):
+        report.read_rows(tmp_path / "other.csv")
+
+
 def test_models_that_cannot_take_part(source: SyntheticSource, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no trained model 'nonesuch'; there are"):
         entrants(["nonesuch"])

@@ -127,12 +127,14 @@ def test_a_table_trains_its_rows_scores_them_and_does_not_do_it_twice(
         ("both, connected", 3.43),
     ]  # fmt: skip
     assert all(np.isfinite(n["value"]) and n["period"] == "2001" for n in lines)
-    assert all(n["setting"] == "preset XS, 2 windows, seed 0" for n in lines)
+    size, patch = "preset XS, 2 windows, seed 0", "patch [6, 9]"
+    assert [n["setting"] for n in lines] == [
+        f"{size}, towers spatial, {patch}", f"{size}, towers temporal, {patch}",
+        f"{size}, connection False, {patch}", f"{size}, {patch}",
+    ]  # fmt: skip
     text = table_markdown(made, "synthetic test world", True)
     assert "CarbonTracker CT2022. They are different data sets" in text
-    assert (
-        f"| spatial only | preset XS, 2 windows, seed 0 | {lines[0]['value']:.3f} | 3.51 |" in text
-    )
+    assert f"| spatial only | {lines[0]['setting']} | {lines[0]['value']:.3f} | 3.51 |" in text
 
     def fails(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
@@ -140,11 +142,22 @@ def test_a_table_trains_its_rows_scores_them_and_does_not_do_it_twice(
     monkeypatch.setattr("co2net.training.train", fails)
     assert repr(table_lines(make())) == repr(lines)
 
+    # the same runs can be collected, and rows that nothing was trained for show as dashes
+    root = tmp_path / "runs"
+    for row in table("3-4").rows:
+        place = tables.collected(source, row, root)
+        assert place is not None
+        assert tables._in_words(place) == made.settings[row.name]
+    three = {row.name: tables.collected(source, row, root) for row in table("3-5").rows}
+    assert three["wind"] == tables.collected(source, table("3-4").rows[3], root)
+    assert three["none"] is None
+    assert tables.collected(source, table("3-6").rows[1], root) is None  # another wind loss
+
 
 def test_what_is_shipped_can_be_collected_and_nothing_else(
     source: SyntheticSource, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="nothing that is shipped serves"):
+    with pytest.raises(UserError, match="nothing that is trained serves"):
         make_table(
             source, "3-3", [Period("2001")], YEARS, places(GRID, source.stations), tmp_path,
             tmp_path / "runs", budget=tables.SHIPPED,
