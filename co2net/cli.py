@@ -142,29 +142,20 @@ def data_list(as_json: JsonOption = False) -> None:
 
     Example: co2net data list
     """
-    from co2net.schema import open_store
+    from co2net.stores import describe, find_stores
 
-    found = sorted(path for path in data_path().glob("*/*.zarr") if path.is_dir())
     rows = []
-    for path in found:
-        store = open_store(path)
-        rows.append({"path": path, "title": store.attrs["title"], **_coverage(store)})
+    for path in find_stores(data_path()):
+        card = describe(path)
+        row = {"path": path, "title": card.title or card.fault, "first": card.first or None}
+        row |= {"last": card.last or None, "frames": card.frames, "simulated": card.simulated}
+        rows.append(row)
     columns = ["path", "title", "first", "last", "frames", "simulated"]
     _print(
         rows,
         as_json,
         lambda: _table("Stores", columns, [[row[c] for c in columns] for row in rows]),
     )
-
-
-def _coverage(source: FieldSource) -> dict[str, Any]:
-    time = source.time[source.available]
-    return {
-        "first": str(time[0]) if time.size else None,
-        "last": str(time[-1]) if time.size else None,
-        "frames": int(time.size),
-        "simulated": bool(source.attrs.get("simulated")),
-    }
 
 
 @data_app.command("info")
@@ -466,7 +457,7 @@ def prepare_obspack(
     """Average ObsPack measurements onto the frames of a store.
 
     Example: co2net data prepare obspack obspack --store data/ct2022/surface.zarr
-    --out data/ct2022/stations.zarr
+    --out data/ct2022/stations.obs
     """
     from co2net.datasets import obspack
 
@@ -1180,7 +1171,7 @@ def validate(
     """Hold a model against measurements: at sites, at withheld sites, near coasts apart, season.
 
     Example: co2net validate --model interpolation --data data/ct2022/surface.zarr
-    --observations data/ct2022/stations.zarr --start 2020-01-01 --end 2020-12-31 --folds 10
+    --observations data/ct2022/stations.obs --start 2020-01-01 --end 2020-12-31 --folds 10
     """
     from co2net import models
     from co2net.evaluation import validation

@@ -15,6 +15,7 @@ from co2net.inference import Engine
 from co2net.naturerun import build_demo
 from co2net.observations import Observations
 from co2net.schema import VARIABLES, open_store
+from co2net.stores import find_stores
 from tests.synthetic import SyntheticSource
 from tests.unit.datasets.originals import write_cmip6, write_day, write_obspack
 from tests.unit.datasets.test_cmip6 import columns
@@ -135,6 +136,7 @@ def test_from_files_to_a_trained_model_and_the_page(tmp_path):
         FILES=tmp_path / "obspack", STORE=store, SITES=sites,
     )  # fmt: skip
     assert "16 of 96 sites report" in out
+    assert find_stores(tmp_path) == [store]  # observations are no store
 
     model = tmp_path / "run"
     run(
