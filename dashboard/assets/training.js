@@ -32,17 +32,22 @@ export function render({model}) {
 
   const field = (entry) => {
     const id = `field-${entry.name}`
+    const held = {options: "", typing: false}
     const input = entry.kind === "select"
       ? make("select", {id, name: entry.name})
       : make("input", {id, name: entry.name, type: "text", autocomplete: "off", spellcheck: "false",
           inputmode: entry.kind === "number" ? "decimal" : null})
     const error = make("span", {class: "error", id: `${id}-error`})
     input.setAttribute("aria-describedby", `${id}-error`)
-    input.addEventListener("change", () => send({set: entry.name, value: input.value}))
+    input.addEventListener("input", () => { held.typing = true })
+    input.addEventListener("change", () => {
+      held.typing = false
+      send({set: entry.name, value: input.value})
+    })
     const box = make("div", {class: `field ${entry.kind}`, "data-field": entry.name, title: entry.hint},
       make("label", {for: id}, entry.label), input, error)
     parts.get(entry.part).append(box)
-    const held = {box, input, error, options: ""}
+    Object.assign(held, {box, input, error})
     fields.set(entry.name, held)
     return held
   }
@@ -57,8 +62,8 @@ export function render({model}) {
           held.input.replaceChildren(...entry.options.map(([value, text]) => make("option", {value}, text)))
         }
       }
-      // What does not fit stays as it was typed, with the reason below it.
-      if (!wrong && held.input.value !== String(entry.value)) { held.input.value = entry.value }
+      // What is being typed stays; so does what does not fit, with the reason below it.
+      if (!wrong && !held.typing && held.input.value !== String(entry.value)) { held.input.value = entry.value }
       held.error.textContent = wrong ?? ""
       held.input.toggleAttribute("aria-invalid", Boolean(wrong))
       held.input.placeholder = entry.usual ?? ""

@@ -141,7 +141,7 @@ def points(page: Page) -> int:
 
 
 def offers(page: Page, model: str) -> bool:
-    """Whether some list of choices of an open page has a model."""
+    """Whether some list of choices of an open page has a model, by its label."""
     return bool(
         page.evaluate(
             """(name) => {
@@ -208,7 +208,7 @@ def test_from_the_form_to_a_model_on_compare(browser: Browser, server: Server) -
     expect(row).to_have_attribute("data-state", re.compile("running|succeeded"))
     expect(row).to_have_attribute("data-state", "succeeded")
     name = f"co2net-XS-{job.id[:4]}"
-    until("every open session to offer the model", lambda: offers(other.page, name))
+    until("every open session to offer the model", lambda: offers(other.page, f"XS-{job.id[:4]}"))
     row.locator("button.compare").click()
     page.wait_for_url(f"**models={name}**")
     here = Visit(page, server.address).wait(SLOW)
