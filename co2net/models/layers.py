@@ -131,12 +131,11 @@ class Exchange(nn.Module):
         """(B, F, N, D), (B, F, N, D) -> (B, F, N, D): what is added to the queries."""
         q = self.down_query(self.norm_query(query))
         m = self.down_memory(self.norm_memory(memory))
-        if self.along == "time":
-            q, m = q.transpose(1, 2), m.transpose(1, 2)
-        mixed = self.attention(q, m)
-        if self.along == "time":
-            mixed = mixed.transpose(1, 2)
-        return self.up(mixed)
+        if self.along == "space":
+            return self.up(self.attention(q, m))
+        # contiguous: without gradients PyTorch would copy the weights for every place instead
+        q, m = q.transpose(1, 2).contiguous(), m.transpose(1, 2).contiguous()
+        return self.up(self.attention(q, m).transpose(1, 2).contiguous())
 
 
 class GlobeConv(nn.Module):
