@@ -3,8 +3,9 @@
 With departures ``d`` of S stations from the climatology at the T frames of a window, last frame
 first, ``C`` their covariance (TS x TS) and ``c`` that of the cells at the last frame with them,
 field, level and gain are those of `co2net.background`: ordinary kriging, with one level for the
-window. Air that passed a station a day ago is elsewhere now; the covariances between then and now
-know where it usually went.
+window, that of the days around: what the area mean does within a day belongs to the anomaly. Air
+that passed a station a day ago is elsewhere now; the covariances between then and now know where
+it usually went.
 
 Several hundred predictors and a few independent weather situations a month make most of a sample
 covariance chance (a fit on all pairs is worse on years it has not seen than on its own by a
@@ -74,8 +75,9 @@ class WindowInterpolation:
         Climatology, trend, patterns and stations.
     step : int
         Seconds between the frames of a window.
-    cross : (Q, T, P, S)
-        Covariances of the patterns at slot q with the departures k frames before (umol/mol)^2.
+    cross : (Q, T, 1 + P, S)
+        Covariances of a constant and the patterns at slot q with the departures k frames before
+        (umol/mol)^2.
     deviation : (Q, S)
         Standard deviations of the departures (umol/mol).
     correlation : (Q, T, S, S)
@@ -218,7 +220,7 @@ class WindowInterpolation:
         there = np.isfinite(departure)
         slot = self.background.slot(times)
         level = np.empty(times.size, dtype=np.float32)
-        amounts = np.zeros((times.size, self.background.patterns.shape[0]), dtype=np.float32)
+        amounts = np.zeros((times.size, self.cross.shape[2]), dtype=np.float32)
         for n in range(times.size):
             if not there[n].any():
                 level[n] = self.background.trend_at(times[n : n + 1])[0]
@@ -227,9 +229,9 @@ class WindowInterpolation:
             values = departure[n, there[n]]
             level[n] = weights @ values
             amounts[n] = gain @ (values - level[n])
-        out = (amounts @ self.background.patterns).reshape(-1, *self.background.grid.shape)
+        out = (amounts[:, 1:] @ self.background.patterns).reshape(-1, *self.background.grid.shape)
         out += self.background.climatology(times)
-        out += level[:, None, None]
+        out += (level + amounts[:, 0])[:, None, None]
         return out
 
     def covariance(self, slot: int) -> NDArray[np.float64]:
@@ -237,7 +239,7 @@ class WindowInterpolation:
         return _window_covariance(self.correlation, self.deviation, self._before, slot, self.ridge)
 
     def _gain(self, slot: int, there: NDArray[np.bool_]) -> tuple[Float, Float]:
-        """Level weights (s,) and gain (P, s) of the s values that there are; kept for reuse."""
+        """Level weights (s,) and gain (1 + P, s) of the s values that there are; kept for reuse."""
         key = (slot, there.tobytes())
         with self._lock:
             if key in self._gains:
@@ -379,6 +381,7 @@ class _Sample:
             seen = background.departures(self.times[block], source.observations(index[block]))
             departure[block] = np.where(np.isnan(seen), fields[:, cells], seen)
             tell(0.2 * done / number, "departures")
+        self.level = self.slow(self.level, np.arange(index.size))
         departure -= self.level[:, None]
         slow = np.empty_like(departure)
         for slot in range(background.slots.size):
@@ -394,7 +397,7 @@ class _Sample:
         return truth - self.background.climatology(self.times[rows]).reshape(rows.size, -1)
 
     def anomalies(self, rows: Index) -> Float:
-        """(n, N): anomalies of area mean zero."""
+        """(n, N): departures of the truth from climatology and level."""
         out = np.empty((rows.size, self.weights.size), dtype=np.float32)
         for start in range(0, rows.size, _BLOCK):
             part = slice(start, start + _BLOCK)
@@ -402,14 +405,14 @@ class _Sample:
         return out
 
     def slow(self, values: Float, rows: Index) -> Float:
-        """Means over the rows (all of one slot) within `SLOW_DAYS` days of each."""
+        """(n, ...): means over the rows, which are the values', within `SLOW_DAYS` of each."""
         day = max(np.timedelta64(1, "D"), self.source.step)
         times, reach = self.times[rows], SLOW_DAYS * day
         first = np.searchsorted(times, times - reach)
         after = np.searchsorted(times, times + reach, side="right")
         out = np.empty_like(values)
         for n in range(rows.size):
-            values[first[n] : after[n]].mean(axis=0, out=out[n])
+            out[n] = values[first[n] : after[n]].mean(axis=0)
         return out
 
 
@@ -422,7 +425,8 @@ class _Sums:
 
     def __init__(self, slots: int, sample: _Sample) -> None:
         self.sample = sample
-        patterns = sample.background.patterns.astype(np.float64)
+        ones = np.ones((1, sample.weights.size))
+        patterns = np.concatenate([ones, sample.background.patterns.astype(np.float64)])
         weighted = patterns * sample.weights
         self.norm = weighted @ patterns.T
         self.project = np.linalg.solve(self.norm, weighted).astype(np.float32)
@@ -515,8 +519,8 @@ def _lowest(correlation: NDArray[np.float64], before: NDArray[np.int64]) -> floa
 def _choose(fit: _Sums, held: _Sums) -> tuple[float, float, float, dict[str, float]]:
     """Tapers and ridge with the least area-weighted square error on held-out windows.
 
-    With the gain G that also holds the level, the error of ``G d`` within the patterns has the
-    mean square ``tr W (<a a'> - 2 G <d a'> + G <d d'> G')``, W their products over the sphere.
+    With the gain G that also holds the level, the error of ``G d`` within constant and patterns has
+    the mean square ``tr W (<a a'> - 2 G <d a'> + G <d d'> G')``, W their products over the sphere.
     The sums suffice; no frame is read again. One setting at a time is varied, twice round.
     """
     used = np.flatnonzero((held.count > 0) & (fit.count > 0)).tolist()
@@ -541,11 +545,11 @@ def _choose(fit: _Sums, held: _Sums) -> tuple[float, float, float, dict[str, flo
                     square = np.inf
                     break
                 gain = gain - gain.sum(axis=1, keepdims=True) * weights
+                gain[0] += weights
                 seen = joined(held.cross["all", np.inf][q])
                 among = _window_covariance(held.covariance["all"], ones, before, q, 0.0)
                 error = held.inside[q] - gain @ seen.T - seen @ gain.T + gain @ among @ gain.T
                 square += float(np.sum(error * held.norm))
-                square += float(weights @ among @ weights)  # of the level
             known[slow_km, fast_km, ridge] = float(np.sqrt(max(square, 0.0) / total))
         return known[slow_km, fast_km, ridge]
 

@@ -77,7 +77,7 @@ def by_hand(
 ) -> WindowInterpolation:
     """Stations that know nothing of one another, patterns that are the stations' own departures."""
     sites, slots = len(background.stations), background.slots.size
-    cross = np.zeros((slots, frames, background.patterns.shape[0], sites), dtype=np.float32)
+    cross = np.zeros((slots, frames, 1 + background.patterns.shape[0], sites), dtype=np.float32)
     correlation = np.zeros((slots, frames, sites, sites), dtype=np.float32)
     correlation[:, 0] = np.eye(sites)
     return WindowInterpolation(
@@ -113,7 +113,7 @@ def test_two_stations_by_hand() -> None:
     once = Background.fit(source, np.arange(source.time.size))
     made = by_hand(once, frames=2)
     made.correlation[:, 1] = [[0.5, 0.0], [0.0, 0.0]]
-    made.cross[:, 1, 0, 0] = 2.0
+    made.cross[:, 1, 1, 0] = 2.0  # 0 is the constant
     times = source.time[100:101]
     usual = once.climatology(times)
     row, column = np.unravel_index(once.cells, grid.shape)
@@ -137,7 +137,7 @@ def test_at_a_station_without_noise_it_is_the_observation(background: Background
     rng = np.random.default_rng(0)
     mixed = np.corrcoef(rng.standard_normal((sites, 3 * sites))).astype(np.float32)
     made.correlation[:] = mixed
-    made.cross[:] = 4 * mixed
+    made.cross[:, :, 1:] = 4 * mixed
     times = np.array(["2002-05-05T10:30"], dtype="datetime64[s]")
     observed = (390 + 5 * rng.standard_normal((1, 1, sites))).astype(np.float32)
     field = made.estimate(times, observed)[0].ravel()
@@ -179,7 +179,8 @@ def test_silent_stations_are_stations_that_were_never_there(
     inverse = np.linalg.inv(fitted.covariance(slot)[np.ix_(there, there)])
     level = inverse.sum(axis=0) @ departure[there] / inverse.sum()
     cross = np.concatenate(list(fitted.cross[slot]), axis=1)[:, there]
-    anomaly = (cross @ inverse @ (departure[there] - level)) @ fitted.background.patterns
+    patterns = np.concatenate([np.ones((1, GRID.weights.size)), fitted.background.patterns])
+    anomaly = (cross @ inverse @ (departure[there] - level)) @ patterns
     expected = fitted.background.climatology(times)[0] + level + anomaly.reshape(GRID.shape)
     np.testing.assert_allclose(found, expected, atol=5e-3)
 
