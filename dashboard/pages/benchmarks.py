@@ -21,6 +21,7 @@ from co2net.errors import UserError
 from co2net.evaluation import report
 from co2net.evaluation.scores import ALL_SEEDS, Row
 from co2net.jobs import jobs
+from co2net.jobs.folder import read_json
 from dashboard.components import ASSETS, Part, css
 from dashboard.maps.layers import number
 from dashboard.numbers import Numbers
@@ -118,7 +119,8 @@ def read_results(folder: Path) -> Results:
     for path in sorted((folder / "tables").glob("*.csv")):
         try:
             lines = _read_table(path)
-            origins |= {entry["table"]: report.read_about(path) for entry in lines}
+            made = read_json(path.with_suffix(".json")) or {}
+            origins |= {entry["table"]: made for entry in lines}
             tables += lines
         except UserError as error:
             faults.append(str(error))

@@ -31,6 +31,7 @@ from co2net.evaluation.network import (
 )
 from co2net.evaluation.sites import SITE_METRICS, SiteRow
 from co2net.grid import great_circle_km
+from co2net.jobs.folder import read_json
 from co2net.source import whole_months
 from dashboard.components import ASSETS, Part, css
 from dashboard.maps.figures import MapFigures
@@ -111,7 +112,7 @@ def read_held(folder: Path) -> Held:
     """Scores with stations withheld; without them it says so."""
     try:
         rows = tuple(read_sites(folder / report.STATIONS))
-        return Held(rows, report.read_about(folder / report.STATIONS_ABOUT))
+        return Held(rows, read_json(folder / report.STATIONS_ABOUT))
     except UserError as error:
         return Held(fault=str(error))
 

@@ -103,7 +103,11 @@ def make_data(folder: Path) -> Path:
         for n, place in enumerate(("global", "ocean", "lat_0_30N"))
     ]
     write_rows(results / SCORES, rows)
-    about = {"data": {"title": "<b>small</b>", "simulated": True}, "command": "co2net evaluate"}
+    about = {
+        "data": {"title": "<b>small</b>", "simulated": True},
+        "command": "co2net evaluate",
+        **{"every": 9, "models": {}, "seeds": {}, "periods": {}, "frames": {}},
+    }
     write_about(results / ABOUT, about)
     (results / "tables" / "3-3.csv").write_text(
         "table,row,model,setting,region,period,metric,value,low,high,n,document\n"

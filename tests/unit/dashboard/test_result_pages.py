@@ -55,7 +55,9 @@ def test_what_is_better_comes_first() -> None:
 def test_results_are_read_and_damage_is_named(tmp_path: Path) -> None:
     assert benchmarks.read_results(tmp_path) == benchmarks.Results()
     write_rows(tmp_path / SCORES, [row("a", "global", 1.25)])
-    (tmp_path / ABOUT).write_text(json.dumps({"data": {"simulated": True}}), encoding="utf-8")
+    about = {"data": {"simulated": True}, "command": "x", "every": 9, "models": {}}
+    about |= {"seeds": {}, "periods": {}, "frames": {}}
+    (tmp_path / ABOUT).write_text(json.dumps(about), encoding="utf-8")
     (tmp_path / "tables").mkdir()
     table = "table,row,model,setting,region,period,metric,value,low,high,n,document\n"
     (tmp_path / "tables" / "3-3.csv").write_text(table + "3-3,ViT,vit,x,global,2000,rmse,4,,,9,5\n")
@@ -63,7 +65,7 @@ def test_results_are_read_and_damage_is_named(tmp_path: Path) -> None:
     (tmp_path / "tables" / "broken.csv").write_text("a,b\n1,2\n")
     found = benchmarks.read_results(tmp_path)
     assert [one.value for one in found.rows] == [1.25]
-    assert found.about == {"data": {"simulated": True}}
+    assert found.about == about
     assert [one["row"] for one in found.tables] == ["ViT"]
     assert found.origins["3-3"]["data"]["title"] == "here"
     assert len(found.faults) == 1
