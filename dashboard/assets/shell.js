@@ -83,7 +83,7 @@ export function render({model, el: host}) {
     class: "toggle inspector-toggle", title: say.inspector, "aria-label": say.inspector,
     onclick: () => { model.inspector_open = !model.inspector_open },
   }, icon("inspector"))
-  const bar = el("header", {class: "top"}, open_drawer, heading, tools, badge, open_inspector)
+  const bar = el("header", {class: "top"}, open_drawer, heading, tools, badge, menu, open_inspector)
 
   // Places for the children
   const drawer = el("aside", {class: "drawer", "aria-label": say.controls},

@@ -179,7 +179,7 @@ def test_three_models_side_by_side(visit):
 
 
 def test_latitude_against_time(visit):
-    here = visit().open("view=hovmoller&show=diff:vit&span=2")
+    here = visit().open("view=hovmoller&span=2")
     expect(here.page.locator('[data-role="hovmoller"] .title')).to_contain_text("zonal mean")
     expect(here.page.locator('[data-role="hovmoller"] .note')).to_have_text("")
     assert here.colours("hovmoller") > 10
