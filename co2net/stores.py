@@ -1,4 +1,4 @@
-"""What stores there are: whose they are, what they cover, how large they are, and if they are sound.
+"""What stores there are: whose they are, what they cover, how large they are, if they are sound.
 
 A description reads a store's attributes and its small arrays only; checking its values
 (`co2net.schema.validate`) is apart, for that reads fields.
