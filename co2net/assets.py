@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -26,6 +28,21 @@ def data_path(*parts: str) -> Path:
     """
     root = Path(os.environ.get("CO2NET_DATA", _REPOSITORY / "data"))
     return root.joinpath(*parts)
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process has held at most.
+
+    Where the system tells it for the program itself, that is asked: what ``getrusage`` says of a
+    child begins with what its parent held.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return held if sys.platform == "darwin" else 1024 * held
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
 
 
 def reference_path() -> Path | None:

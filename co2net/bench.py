@@ -6,7 +6,6 @@ alternating runs of the two. Medians over the rounds.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from co2net.assets import peak_memory
 from co2net.background import Background, default_background_path
 from co2net.errors import UserError
 from co2net.models.base import Layout, Reconstruction
@@ -370,7 +370,7 @@ def _rates(achieved: float, rate: float, kind: torch.dtype, flops: float) -> Res
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated() / 2**20
     else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        memory = peak_memory() / 2**20
     return {
         "gflop_per_window": flops / 1e9,
         "achieved_gflop_per_s": achieved / 1e9,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from co2net.assets import peak_memory
 from co2net.errors import UserError
 from co2net.jobs.folder import environment
 from co2net.jobs.spec import Spec, Train, open_data
@@ -190,8 +190,7 @@ def measure(spec: Train) -> Estimate:
     else:
         steps = config.steps or (config.epochs or 0.0) * size / config.batch
         total = max(steps * step, min(prepare, reading * steps * config.batch)) + checks
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    memory *= 1 if sys.platform == "darwin" else 1024
+    memory = peak_memory()
     if torch.cuda.is_available() and spec.device != "cpu":
         memory = torch.cuda.max_memory_allocated()
     channels = len(about["layout"]["channels"]) + 1
