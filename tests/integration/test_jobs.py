@@ -24,13 +24,14 @@ from safetensors.numpy import load_file
 from co2net.assets import provenance
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
-from co2net.jobs import Evaluate, Job, Reconstruct, State, Train, jobs, submit
+from co2net.jobs import Evaluate, Job, Prepare, Reconstruct, State, Train, jobs, submit
 from co2net.jobs.folder import CANCEL, PROCESS, PROGRESS
 from co2net.jobs.trial import estimate
 from co2net.reconstruct import reconstruct
 from co2net.schema import create_store, open_store, write_frames
 from co2net.training import TrainConfig, resume, train
 from tests.synthetic import SyntheticSource
+from tests.unit.datasets.originals import write_day
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 30
@@ -437,3 +438,28 @@ def test_bad_input_fails_with_its_line(store, root):
     assert ends(job) == State.FAILED
     assert "2015-01-05" in job.message()
     assert "Traceback" not in "\n".join(job.log_tail())
+
+
+def test_processes_train_to_the_end(store, apart):
+    spec = replace(training(store, steps=3), launcher="torchrun", processes=2)
+    job = submit(spec, apart)
+    assert ends(job) == State.SUCCEEDED, explain(job)
+    run = Path(job.outputs()["run"])
+    assert (run / "model.safetensors").is_file()
+    assert json.loads((run / "environment.json").read_text())["processes"] == 2
+
+
+def test_original_files_become_a_store_in_the_background(apart, tmp_path):
+    grid = LatLonGrid.ct()
+    world = SyntheticSource(grid, "2010-06-01", "2010-06-02", sites=4)
+    for day in ("2010-06-01", "2010-06-02"):
+        write_day(tmp_path / "files", day, world, levels=2)
+    spec = Prepare(
+        source="carbontracker", files=[str(tmp_path / "files")], out=str(tmp_path / "ct.zarr")
+    )
+    job = submit(spec, apart)
+    assert ends(job) == State.SUCCEEDED, explain(job)
+    made = open_store(tmp_path / "ct.zarr")
+    assert made.available.sum() == 16
+    found = made.read(["co2"], np.flatnonzero(made.available))[0]
+    np.testing.assert_allclose(found, world.read(["co2"], np.arange(16))[0], atol=0.02)
