@@ -61,8 +61,11 @@ class Wording:
         return f"{first.day} {first:%b}{year} – {last.day} {last:%b %Y}"
 
     def caption(self, layer: str, index: int) -> str:
-        """Second line of a figure's title: quantity, unit, time, and that it is simulated."""
+        """Second line of a figure's title: quantity, unit, that it is simulated, and the time.
+
+        Narrow panels cut the end, which the time bar tells too.
+        """
         words = [f"{self.quantity(layer)} ({display(layer).unit})", self.when(index)]
         if self.service.simulated:
-            words.append(self.t("map.simulated"))
+            words.insert(1, self.t("map.simulated"))
         return " · ".join(words)
