@@ -9,7 +9,7 @@ of the values that a data set reports at its stations.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from co2net.assets import atomic_path, provenance
 from co2net.errors import UserError
-from co2net.grid import LatLonGrid
 from co2net.schema import create_stations, open_zarr
-from co2net.source import FieldSource, Index, StationNetwork
+from co2net.source import FieldsOf, FieldSource, Index, StationNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +124,7 @@ class Observations:
         )
 
 
-class ObservedSource:
+class ObservedSource(FieldsOf):
     """A data set whose stations report real observations.
 
     Fields are the data set's. Where every site of the observations is one of the data set's
@@ -147,7 +146,7 @@ class ObservedSource:
     """
 
     def __init__(self, source: FieldSource, observations: Observations) -> None:
-        self._source = source
+        super().__init__(source)
         known = {code: place for place, code in enumerate(source.stations.code)}
         given = observations.stations
         _, self._rows, frames = np.intersect1d(
@@ -176,35 +175,6 @@ class ObservedSource:
             "observations_version": observations.attrs.get("version"),
             "digest": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12],
         }
-
-    @property
-    def grid(self) -> LatLonGrid:
-        """See `FieldSource.grid`."""
-        return self._source.grid
-
-    @property
-    def time(self) -> NDArray[np.datetime64]:
-        """See `FieldSource.time`."""
-        return self._source.time
-
-    @property
-    def step(self) -> np.timedelta64:
-        """See `FieldSource.step`."""
-        return self._source.step
-
-    @property
-    def available(self) -> NDArray[np.bool_]:
-        """See `FieldSource.available`."""
-        return self._source.available
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """See `FieldSource.variables`."""
-        return self._source.variables
-
-    def read(self, names: Sequence[str], index: Index) -> NDArray[np.float32]:
-        """See `FieldSource.read`."""
-        return self._source.read(names, index)
 
     def observations(self, index: Index) -> NDArray[np.float32]:
         """See `FieldSource.observations`."""

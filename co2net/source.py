@@ -95,6 +95,48 @@ class FieldSource(Protocol):
         """(len(index), S) umol/mol: what the stations report; NaN where they report nothing."""
 
 
+class FieldsOf:
+    """The fields of another source; who inherits says which stations report, and what.
+
+    Parameters
+    ----------
+    source
+        Whose fields.
+    """
+
+    def __init__(self, source: FieldSource) -> None:
+        self._source = source
+
+    @property
+    def grid(self) -> LatLonGrid:
+        """See `FieldSource.grid`."""
+        return self._source.grid
+
+    @property
+    def time(self) -> NDArray[np.datetime64]:
+        """See `FieldSource.time`."""
+        return self._source.time
+
+    @property
+    def step(self) -> np.timedelta64:
+        """See `FieldSource.step`."""
+        return self._source.step
+
+    @property
+    def available(self) -> NDArray[np.bool_]:
+        """See `FieldSource.available`."""
+        return self._source.available
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """See `FieldSource.variables`."""
+        return self._source.variables
+
+    def read(self, names: Sequence[str], index: Index) -> NDArray[np.float32]:
+        """See `FieldSource.read`."""
+        return self._source.read(names, index)
+
+
 def frame_index(source: FieldSource, times: Any) -> Index:
     """Positions of times in a source.
 

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from co2net.errors import UserError
 from co2net.evaluation.entrants import Entrant, Known
 from co2net.evaluation.scores import BATCH, Period, load_part, parts_folder, save_part
-from co2net.grid import LatLonGrid
 from co2net.inference import source_digest
-from co2net.source import FieldSource, Index, StationNetwork
+from co2net.source import FieldsOf, FieldSource, Index, StationNetwork
 from co2net.windows import Split
 
 Progress = Callable[[float, str], None]
@@ -36,7 +35,7 @@ SITE_METRICS: dict[str, str] = {
 """Name and unit of every score of a site."""
 
 
-class Withheld:
+class Withheld(FieldsOf):
     """A source whose stations at some sites never report.
 
     Implements `co2net.source.FieldSource`. The sites stay in the list of stations, as silent
@@ -51,45 +50,16 @@ class Withheld:
     """
 
     def __init__(self, source: FieldSource, sites: Sequence[int] | Index) -> None:
-        self._source = source
+        super().__init__(source)
         self.sites = np.unique(np.asarray(sites, dtype=np.int64))
         codes = [source.stations.code[site] for site in self.sites]
         digest = sha256("\n".join([source_digest(source), *codes]).encode()).hexdigest()[:12]
         self.attrs: dict[str, Any] = {**source.attrs, "withheld": codes, "digest": digest}
 
     @property
-    def grid(self) -> LatLonGrid:
-        """See `FieldSource.grid`."""
-        return self._source.grid
-
-    @property
-    def time(self) -> NDArray[np.datetime64]:
-        """See `FieldSource.time`."""
-        return self._source.time
-
-    @property
-    def step(self) -> np.timedelta64:
-        """See `FieldSource.step`."""
-        return self._source.step
-
-    @property
-    def available(self) -> NDArray[np.bool_]:
-        """See `FieldSource.available`."""
-        return self._source.available
-
-    @property
     def stations(self) -> StationNetwork:
         """See `FieldSource.stations`."""
         return self._source.stations
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """See `FieldSource.variables`."""
-        return self._source.variables
-
-    def read(self, names: Sequence[str], index: Index) -> NDArray[np.float32]:
-        """See `FieldSource.read`."""
-        return self._source.read(names, index)
 
     def observations(self, index: Index) -> NDArray[np.float32]:
         """See `FieldSource.observations`; NaN at the withheld sites."""

@@ -318,9 +318,3 @@ def check_restarts(folder: Path, config: WorldConfig) -> None:
             f"{folder} holds no restarts of this world (version {WORLD_VERSION}, settings "
             f"{config.digest}); simulate all years first, or use the default settings"
         )
-
-
-def air_to_ppm(mass_pg: float, geometry: Geometry, columns: int) -> float:
-    """Rise of the global mean (umol/mol) by a mass of carbon (PgC)."""
-    air_mol = geometry.air.sum() * columns / MOLAR_MASS_AIR
-    return mass_pg * 1e12 / 0.012011 * 1e6 / air_mol
