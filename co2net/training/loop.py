@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "paired": Paired,
 }
 _LOG_EVERY = 25
+_GROUPS = numbers()
 
 
 @dataclass(frozen=True)
@@ -137,11 +140,23 @@ def workers(device: str | None = None) -> Iterator[Workers]:
     if count == 1:
         yield Workers(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    store, rank, _ = _meeting()
+    # Each group under a name of its own: one made anew would find the addresses that the one
+    # before it left in the store, and might wait for them without end.
+    named = dist.PrefixStore(f"training {next(_GROUPS)}", store)
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=named, rank=rank, world_size=count)
     try:
-        yield Workers(dist.get_rank(), count, chosen)
+        yield Workers(rank, count, chosen)
     finally:
         dist.destroy_process_group()
+
+
+@cache
+def _meeting() -> tuple[dist.Store, int, int]:
+    """Where the processes leave their addresses, this one's rank, and how many they are."""
+    found: tuple[dist.Store, int, int] = next(dist.rendezvous("env://"))
+    return found
 
 
 def train(
@@ -441,8 +456,8 @@ class _Trainer:
                         break
             finally:
                 stream.close()
-        group.wait()
-        return TrainResult(state.step, state.finished, state.best)
+        best = -group.most(-state.best)  # the first process alone validates
+        return TrainResult(state.step, state.finished, best)
 
     def _place(self, batch: TensorBatch) -> TensorBatch:
         device = self.group.device

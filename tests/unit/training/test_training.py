@@ -242,6 +242,7 @@ def test_loss_is_a_mean_over_the_sphere():
 
 
 WORKER = """
+import math
 import sys
 from co2net.grid import LatLonGrid
 from co2net.models import cyclegan
@@ -254,7 +255,10 @@ for model in ("vit", "cyclegan-paired"):
     options = {"patch": [6, 6]} if model == "vit" else {}
     settings = dict(model=model, preset="XS", options=options, steps=4, precision="fp32",
                     validate_every=4, validation_windows=8, rate=3e-4)
-    train(TrainConfig(batch=2, **settings), source, f"{sys.argv[1]}/{model}", device="cpu")
+    run = f"{sys.argv[1]}/{model}"
+    assert math.isfinite(
+        train(TrainConfig(batch=2, **settings), source, run, device="cpu").validation_rmse
+    )
 """
 
 
