@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from co2net import cluster
-from co2net.cli import jobs_submit
+from co2net.cli.jobs import jobs_submit
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.jobs import (

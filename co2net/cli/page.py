@@ -1,0 +1,83 @@
+"""The page: ``co2net dashboard``."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+import urllib.request
+from typing import Annotated
+
+import typer
+
+from co2net.cli.common import (
+    DataOption,
+    demo_store,
+    err,
+)
+from co2net.cli.world import build_months
+from co2net.errors import UserError
+
+
+def dashboard(
+    data: DataOption = None,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 5006,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
+) -> None:
+    """Start the page; the embedded world is built first where it is absent.
+
+    Example: co2net dashboard --port 8080
+    """
+    _require_free(host, port)
+    if data is None:
+        _prepare_demo()
+    from dashboard.app import serve
+
+    threading.Thread(target=_announce, args=(host, port), daemon=True).start()
+    serve(data or demo_store(), host=host, port=port, open_browser=open_browser)
+
+
+def _prepare_demo() -> None:
+    """Build the embedded world where it is absent or was made by another version of it."""
+    from co2net import naturerun
+    from co2net.schema import open_store
+    from co2net.source import whole_months
+
+    path = demo_store()
+    if path.exists() and open_store(path).attrs["digest"] != naturerun.WorldConfig().digest:
+        err.print("The embedded world has changed since it was built here; it is built anew.")
+        shutil.rmtree(path)
+    there = whole_months(open_store(path)) if path.exists() else []
+    missing = [month for month in naturerun.DEMO_MONTHS if month not in there]
+    if missing:
+        err.print("Building the embedded simulated world, once (about a minute):")
+        build_months(path, missing)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise a `UserError` where the address cannot be bound."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"cannot serve on {host}:{port} ({error.strerror}); choose another --port or "
+                "--host (with make: PORT=... HOST=...)"
+            ) from None
+
+
+def _announce(host: str, port: int) -> None:
+    """Print the address when the page really answers."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address}/ready", timeout=5):
+                print(f"co2net answers at {address}", flush=True)
+                return
+        except OSError:  # not yet
+            time.sleep(0.2)
