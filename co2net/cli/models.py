@@ -111,9 +111,20 @@ def train(
     rate: Annotated[
         float | None, typer.Option(help="Peak learning rate; default the model's own.")
     ] = None,
+    decay: Annotated[
+        float | None, typer.Option(help="Weight decay of matrices; default the model's own.")
+    ] = None,
+    warmup: Annotated[float, typer.Option(help="Share of the budget in which the rate rises.")] = (
+        0.03
+    ),
+    clip: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradient; default the model's own.")
+    ] = None,
+    ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
     wind_loss: Annotated[float, typer.Option(help="Weight of the wind loss.")] = 0.2,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 250,
+    validation_windows: Annotated[int, typer.Option(help="Windows of a validation.")] = 96,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 250,
     patience: Annotated[int, typer.Option(help="Validations without gain; 0: never stop.")] = 0,
     seed: SeedOption = 0,
@@ -181,9 +192,14 @@ def train(
         "interval": interval,
         "batch": batch,
         "rate": rate,
+        "decay": decay,
+        "warmup": warmup,
+        "clip": clip,
+        "ema": ema,
         "wind_loss": wind_loss,
         "precision": precision,
         "validate_every": validate_every,
+        "validation_windows": validation_windows,
         "checkpoint_every": checkpoint_every,
         "patience": patience,
         "seed": seed,

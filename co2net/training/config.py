@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -88,9 +89,19 @@ class TrainConfig:
             raise UserError("give one budget above zero: steps, epochs or minutes")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise UserError(f"precision '{self.precision}': choose auto, bf16 or fp32")
-        for name in ("batch", "validate_every", "validation_windows", "checkpoint_every"):
+        for name in (
+            "frames", "interval", "batch", "validate_every", "validation_windows",
+            "checkpoint_every",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1")
+        for name in ("warmup", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} must be from 0 to below 1")
+        for name in ("rate", "decay", "clip", "wind_loss", "patience", "seed"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise UserError(f"{name} must be a number from 0 on")
 
     def resolved(self) -> TrainConfig:
         """The same with the family's own where nothing was given.

@@ -162,6 +162,19 @@ def test_budgets(source, tmp_path):
     assert found.steps == -(-windows // 8)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch": 0}, {"frames": 0}, {"interval": 0}, {"warmup": 1.0}, {"ema": -0.1},
+        {"rate": float("nan")}, {"decay": -1.0}, {"clip": float("inf")}, {"seed": -1},
+    ],
+)  # fmt: skip
+def test_settings_have_limits(wrong):
+    (name,) = wrong
+    with pytest.raises(UserError, match=name):
+        TrainConfig(steps=1, **wrong)
+
+
 def test_what_cannot_be_trained_is_refused(source, tmp_path):
     empty = SyntheticSource(GRID, "2000-01-01", "2000-01-05")
     with pytest.raises(UserError, match="no complete window"):
