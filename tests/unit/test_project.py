@@ -63,7 +63,7 @@ LEVELS = [  # a module may import those of its own line and of the lines above
     {"training"},
     {"inference", "layers"},
     {"diagnostics", "reconstruct"},
-    {"evaluation", "export"},
+    {"evaluation", "export", "ocean"},
     {"bench", "jobs"},
     {"cli"},
 ]
