@@ -29,7 +29,9 @@ def version(text: str) -> tuple[int, ...]:
 
 def test_environment_and_project_have_the_same_bounds():
     entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    conda = dict(requirement(e) for e in entries if isinstance(e, str))
+    by_pip = next(e["pip"] for e in entries if isinstance(e, dict))
+    names = [e for e in (*entries, *by_pip) if isinstance(e, str) and not e.startswith("-e")]
+    conda = dict(requirement(e) for e in names)
     conda = {CONDA_NAMES.get(name, name): bounds for name, bounds in conda.items()}
     assert conda.pop("python") == PROJECT["requires-python"]
     conda.pop("pip")
