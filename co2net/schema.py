@@ -74,13 +74,20 @@ class Variable:
         UserError
             When a value lies outside the range: nothing is clipped silently.
         """
-        steps = np.round((np.asarray(values, dtype=np.float64) - self.offset) / self.scale)
-        if np.nanmax(np.abs(steps), initial=0.0) > 32767:
+        steps = np.subtract(values, self.offset, dtype=np.float64)
+        steps *= 1 / self.scale  # a power of two: exact
+        np.rint(steps, out=steps)
+        low = np.fmin.reduce(steps, axis=None, initial=0.0)  # these pass over NaN
+        high = np.fmax.reduce(steps, axis=None, initial=0.0)
+        if low < -32767 or high > 32767:
             raise UserError(
                 f"{self.name}: values {np.nanmin(values):g} to {np.nanmax(values):g} {self.units} "
                 f"leave the store's range {self.low:g} to {self.high:g}; check their units"
             )
-        return np.where(np.isnan(steps), _MISSING, steps).astype(np.int16)
+        missing = np.isnan(steps)
+        if missing.any():
+            steps[missing] = _MISSING
+        return steps.astype(np.int16)
 
     def unpack(self, packed: NDArray[np.int16]) -> NDArray[np.float32]:
         """Inverse of `pack`."""
@@ -224,7 +231,7 @@ def create_store(
                 dtype="i2",
                 fill_value=_MISSING,
                 dimension_names=dims,
-                compressors=BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
+                compressors=BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle),
             )
             array.attrs.update({**variable.attributes(), "_FillValue": _MISSING})
         create_stations(root, time, stations)

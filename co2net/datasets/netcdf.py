@@ -158,6 +158,7 @@ def opened(path: str | Path) -> Iterator[Any]:
     check_file(path)
     try:
         with netCDF4.Dataset(str(path)) as data:
+            data.set_always_mask(False)  # a plain array where nothing is missing
             yield data
     except UserError as error:
         text = str(error)
@@ -213,11 +214,16 @@ def converted(
         When there are no units, they are not known, or a value is missing or not finite.
     """
     factor, offset = unit_of(variable, target, assumed)
-    plain = np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan)
-    missing = ~np.isfinite(plain)
-    if missing.any() and not gaps:
-        raise UserError(f"{variable.name}: {missing.mean():.1%} of the surface values are missing")
-    return (plain * factor + offset).astype(np.float32)
+    plain: NDArray[Any] = np.asarray(values)
+    if np.ma.isMaskedArray(values):
+        plain = np.ma.filled(values.astype(np.float64), np.nan)
+    there = np.isfinite(plain)
+    if not gaps and not there.all():
+        share = 1 - there.mean()
+        raise UserError(f"{variable.name}: {share:.1%} of the surface values are missing")
+    if (factor, offset) != (1.0, 0.0):
+        plain = plain.astype(np.float64) * factor + offset
+    return plain.astype(np.float32)
 
 
 def times(variable: Any) -> NDArray[np.datetime64]:

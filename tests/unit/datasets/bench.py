@@ -1,7 +1,8 @@
 """Time of `prepare` beside what one would write with xarray, on the same full-size files.
 
 Run from the repository: ``python -m tests.unit.datasets.bench [days] [--packed]``. Writes some
-95 MB a day (28 MB packed) to the temporary folder and removes them.
+95 MB a day (28 MB packed) to the temporary folder and removes them. One line a turn, and one with
+the medians.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import tempfile
 import time
 import warnings
@@ -65,8 +67,9 @@ def seconds(work: Callable[[Path], object], out: Path) -> dict[str, float]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("days", type=int, nargs="?", default=6)
+    options.add_argument("days", type=int, nargs="?", default=10)
     options.add_argument("--packed", action="store_true", help="zlib level 1 inside the files")
+    options.add_argument("--turns", type=int, default=5)
     given = options.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as name:
@@ -87,13 +90,19 @@ def main() -> None:
             "xarray, only what a store holds": same_variables,
         }
         seconds(ways["prepare"], folder / "warm.zarr")
-        for _ in range(3):
+        turns = []
+        for _ in range(given.turns):
             rows = {way: seconds(work, folder / "out.zarr") for way, work in ways.items()}
             ratios = {
-                f"speedup_{clock}": round(rows["xarray"][clock] / rows["prepare"][clock], 1)
+                f"{way}, {clock}": round(row[clock] / rows["prepare"][clock], 1)
+                for way, row in rows.items()
+                if way != "prepare"
                 for clock in ("wall_s", "cpu_s")
             }
-            print(json.dumps({**ratios, **rows}), flush=True)
+            turns.append(ratios)
+            print(json.dumps({"times": ratios, **rows}), flush=True)
+        middle = {key: round(statistics.median(one[key] for one in turns), 1) for key in turns[0]}
+        print(json.dumps({"days": given.days, "packed": given.packed, "median times": middle}))
 
 
 if __name__ == "__main__":
