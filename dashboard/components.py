@@ -19,6 +19,11 @@ def css(*names: str) -> list[str]:
     return [(ASSETS / f"{name}.css").read_text(encoding="utf-8") for name in names]
 
 
+def js(*names: str) -> str:
+    """Scripts of ``assets`` as one module: what pages share (``parts``), then the page's own."""
+    return "\n".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in names)
+
+
 class Part(JSComponent):
     """A component that exchanges messages with its half in the browser.
 
@@ -94,8 +99,8 @@ class Board(Part):
     aside = Child()
     drawing = param.Boolean(False, doc="Whether a drag draws a box.")
 
-    _esm = ASSETS / "board.js"
-    _stylesheets: ClassVar[list[str]] = css("base", "board")
+    _esm = js("parts", "board")
+    _stylesheets: ClassVar[list[str]] = css("base", "parts", "board")
 
 
 class InspectorPart(Part):

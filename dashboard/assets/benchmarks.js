@@ -1,11 +1,4 @@
 // Benchmarks: a table that sorts, a chart with intervals, the document's tables, and what made it all.
-function el(tag, className, ...children) {
-  const node = document.createElement(tag)
-  node.className = className
-  node.append(...children.filter((child) => child != null))
-  return node
-}
-
 export function render({model}) {
   const say = model.strings
   const facts = {table: null, about: [], ablations: [], chart: "", empty: "", faults: []}

@@ -1,11 +1,4 @@
 // The panels of a page: headings, figures, colour bars, and the scores below them.
-function el(tag, className, ...children) {
-  const node = document.createElement(tag)
-  node.className = className
-  node.append(...children)
-  return node
-}
-
 export function render({model}) {
   const root = el("div", `panels ${model.layout}`)
   const facts = {titles: [], bars: [null, null], strips: []}
@@ -81,22 +74,7 @@ export function render({model}) {
     headings[n].heading.parentNode.classList.toggle("waiting", Boolean(text.waiting))
     headings[n].title.title = text.title
   })
-  const draw_bars = () => bars.forEach((bar, n) => {
-    const spec = facts.bars[n]
-    bar.hidden = !spec
-    if (!spec) { return }
-    const ramp = el("div", "ramp")
-    ramp.style.background = `linear-gradient(to right, ${spec.colours.join(",")})`
-    const scale = el("div", "scale")
-    for (const tick of spec.ticks) {
-      const mark = el("span", "tick", tick.text)
-      mark.style.left = `${tick.at}%`
-      scale.append(mark)
-    }
-    const unit = el("span", "unit", spec.label)
-    bar.setAttribute("aria-label", spec.label)
-    bar.replaceChildren(unit, el("div", "axis", ramp, scale))
-  })
+  const draw_bars = () => bars.forEach((bar, n) => draw_colour_bar(bar, facts.bars[n]))
   // Made and escaped by the server.
   const draw_strips = () => strips.forEach((strip, n) => { strip.innerHTML = facts.strips[n] ?? "" })
   model.on("msg:custom", (news) => {

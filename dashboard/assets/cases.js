@@ -1,11 +1,4 @@
 // Case studies: the list on the left; the chosen case with its text, maps, series and scores.
-function el(tag, className, ...children) {
-  const node = document.createElement(tag)
-  node.className = className
-  node.append(...children.filter((child) => child != null))
-  return node
-}
-
 export function render({model}) {
   const say = model.strings
   const facts = {chosen: "", head: {}, story: "", models: [], pair: [], shots: [], value_bar: null, difference_bar: null,
@@ -106,42 +99,13 @@ export function render({model}) {
     one.when.textContent = text.when
     one.node.setAttribute("aria-label", `${text.title}, ${text.when}`)
   })
-  const draw_bar = (bar, spec) => {
-    bar.hidden = !spec
-    if (!spec) { return }
-    const ramp = el("div", "ramp")
-    ramp.style.background = `linear-gradient(to right, ${spec.colours.join(",")})`
-    const scale = el("div", "scale", ...spec.ticks.map((tick) => {
-      const mark = el("span", "tick", tick.text)
-      mark.style.left = `${tick.at}%`
-      return mark
-    }))
-    bar.setAttribute("aria-label", spec.label)
-    bar.replaceChildren(el("span", "unit", spec.label), el("div", "axis", ramp, scale))
-  }
-  const draw_chips = () => {
-    const focused = root.getRootNode().activeElement?.dataset?.model
-    chips.replaceChildren(...facts.models.map((entry) => {
-      const chip = el("button", "chip")
-      chip.dataset.model = entry.name
-      chip.setAttribute("aria-pressed", entry.on)
-      chip.innerHTML = `<svg viewBox="0 0 26 8" aria-hidden="true"><line x1="1" x2="25" y1="4" y2="4"/></svg><span></span>`
-      const line = chip.querySelector("line")
-      line.style.stroke = entry.colour
-      line.style.strokeDasharray = entry.dash
-      chip.querySelector("span").textContent = entry.label
-      chip.addEventListener("click", () => model.send_msg({model: entry.name}))
-      return chip
-    }))
-    if (focused) { chips.querySelector(`[data-model="${CSS.escape(focused)}"]`)?.focus() }
-  }
   const draw_progress = () => { progress.textContent = facts.progress }
   const draw_table = () => { numbers.innerHTML = facts.table }  // made and escaped by the server
   const drawers = [[["chosen"], draw_chosen], [["head"], draw_head], [["story", "faults"], draw_story], [["links"], draw_links],
     [["pair"], () => draw_panels(pair, facts.pair)], [["shots"], () => draw_panels(shots, facts.shots)],
-    [["value_bar"], () => draw_bar(bars.value, facts.value_bar)],
-    [["difference_bar"], () => draw_bar(bars.difference, facts.difference_bar)],
-    [["models"], draw_chips], [["progress"], draw_progress], [["table"], draw_table], [["empty", "story"], draw_empty]]
+    [["value_bar"], () => draw_colour_bar(bars.value, facts.value_bar)],
+    [["difference_bar"], () => draw_colour_bar(bars.difference, facts.difference_bar)],
+    [["models"], () => draw_chips(chips, facts.models, (name) => model.send_msg({model: name}))], [["progress"], draw_progress], [["table"], draw_table], [["empty", "story"], draw_empty]]
   const draw = (news) => drawers.forEach(([names, drawer]) => { if (names.some((name) => name in news)) { drawer() } })
   model.on("msg:custom", (news) => { Object.assign(facts, news); draw(news) })
   draw(facts)

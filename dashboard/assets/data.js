@@ -1,11 +1,4 @@
 // Data: a card a store with its coverage and checks, and a card a data set that can be added.
-function el(tag, className, ...children) {
-  const node = document.createElement(tag)
-  node.className = className
-  node.append(...children.filter((child) => child != null))
-  return node
-}
-
 export function render({model}) {
   const say = model.strings
   const facts = {stores: null, catalog: [], checks: {}, faults: [], open: ""}

@@ -1,11 +1,4 @@
 // Stations: the map and the list of the network; the chosen station with its charts and tables.
-function el(tag, className, ...children) {
-  const node = document.createElement(tag)
-  node.className = className
-  node.append(...children.filter((child) => child != null))
-  return node
-}
-
 export function render({model}) {
   const say = model.strings
   const facts = {sites: [], chosen: "", head: {}, models: [], bar: null, caption: {}, table: [], held: {rows: []},
@@ -84,22 +77,6 @@ export function render({model}) {
     meta.textContent = facts.head.meta ?? ""
     note.textContent = facts.head.note ?? ""
   }
-  const draw_chips = () => {
-    const focused = root.getRootNode().activeElement?.dataset?.model
-    chips.replaceChildren(...facts.models.map((entry) => {
-      const chip = el("button", "chip")
-      chip.dataset.model = entry.name
-      chip.setAttribute("aria-pressed", entry.on)
-      chip.innerHTML = `<svg viewBox="0 0 26 8" aria-hidden="true"><line x1="1" x2="25" y1="4" y2="4"/></svg><span></span>`
-      const line = chip.querySelector("line")
-      line.style.stroke = entry.colour
-      line.style.strokeDasharray = entry.dash
-      chip.querySelector("span").textContent = entry.label
-      chip.addEventListener("click", () => model.send_msg({model: entry.name}))
-      return chip
-    }), el("span", "observed", say.observed))
-    if (focused) { chips.querySelector(`[data-model="${CSS.escape(focused)}"]`)?.focus() }
-  }
   const table = (caption, columns, rows) => {
     const top = el("tr", "", el("th", ""), ...columns.map((text) => el("th", "", text)))
     top.querySelectorAll("th").forEach((cell) => { cell.scope = "col" })
@@ -120,21 +97,12 @@ export function render({model}) {
     map_title.textContent = facts.caption.title ?? ""
     map_when.textContent = facts.caption.when ?? ""
     map.setAttribute("aria-label", `${facts.caption.title ?? ""}, ${facts.caption.when ?? ""}`)
-    bar.hidden = !facts.bar
-    if (!facts.bar) { return }
-    const ramp = el("div", "ramp")
-    ramp.style.background = `linear-gradient(to right, ${facts.bar.colours.join(",")})`
-    const scale = el("div", "scale", ...facts.bar.ticks.map((tick) => {
-      const mark = el("span", "tick", tick.text)
-      mark.style.left = `${tick.at}%`
-      return mark
-    }))
-    bar.replaceChildren(el("span", "unit", facts.bar.label), el("div", "axis", ramp, scale))
+    draw_colour_bar(bar, facts.bar)
   }
   const draw_empty = () => { empty.hidden = !facts.empty; whole.hidden = !!facts.empty; empty.textContent = facts.empty }
   const draw_progress = () => { progress.textContent = facts.progress }
   const draw_cycle = () => { cycle_hint.textContent = facts.cycle }
-  const drawers = [[["sites", "chosen", "caption"], draw_list], [["head"], draw_head], [["models"], draw_chips], [["table"], draw_table],
+  const drawers = [[["sites", "chosen", "caption"], draw_list], [["head"], draw_head], [["models"], () => draw_chips(chips, facts.models, (name) => model.send_msg({model: name}), el("span", "observed", say.observed))], [["table"], draw_table],
     [["held"], draw_held], [["bar", "caption"], draw_bar], [["empty"], draw_empty], [["progress"], draw_progress], [["cycle"], draw_cycle]]
   const draw = (news) => drawers.forEach(([names, drawer]) => { if (names.some((name) => name in news)) { drawer() } })
   model.on("msg:custom", (news) => { Object.assign(facts, news); draw(news) })

@@ -22,7 +22,7 @@ from co2net.evaluation import report
 from co2net.evaluation.scores import ALL_SEEDS, Row
 from co2net.jobs import jobs
 from co2net.jobs.folder import read_json
-from dashboard.components import ASSETS, Part, css
+from dashboard.components import Part, css, js
 from dashboard.maps.layers import number
 from dashboard.numbers import Numbers
 from dashboard.pages import Page
@@ -58,7 +58,7 @@ class BenchmarksPart(Part):
 
     chart = Child()
 
-    _esm = ASSETS / "benchmarks.js"
+    _esm = js("parts", "benchmarks")
     _stylesheets: ClassVar[list[str]] = css("base", "benchmarks")
 
 

@@ -23,7 +23,7 @@ from co2net.evaluation.cases import Case, CaseSeries, case_series, load_cases
 from co2net.inference import TRUTH
 from co2net.regions import region
 from co2net.source import nearest_frame
-from dashboard.components import ASSETS, Part, css
+from dashboard.components import Part, css, js
 from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display, nice_limits, number
 from dashboard.maps.projection import Raster
@@ -59,8 +59,8 @@ class CasesPart(Part):
     cases = param.List(default=[])
     figures = Children()
 
-    _esm = ASSETS / "cases.js"
-    _stylesheets: ClassVar[list[str]] = css("base", "cases")
+    _esm = js("parts", "cases")
+    _stylesheets: ClassVar[list[str]] = css("base", "parts", "cases")
 
 
 class _StaleError(Exception):

@@ -13,7 +13,7 @@ from co2net.datasets.catalog import Entry, load_catalog
 from co2net.errors import UserError
 from co2net.schema import open_store, validate
 from co2net.stores import StoreCard, describe, find_stores
-from dashboard.components import ASSETS, Part, css
+from dashboard.components import Part, css, js
 from dashboard.numbers import Numbers
 from dashboard.pages import Page
 from dashboard.service import Latest
@@ -29,7 +29,7 @@ class DataPart(Part):
     Told: ``stores``, ``catalog``, ``checks``, ``faults``, ``open``.
     """
 
-    _esm = ASSETS / "data.js"
+    _esm = js("parts", "data")
     _stylesheets: ClassVar[list[str]] = css("base", "data")
 
 

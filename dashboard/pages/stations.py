@@ -33,7 +33,7 @@ from co2net.evaluation.sites import SITE_METRICS, SiteRow
 from co2net.grid import great_circle_km
 from co2net.jobs.folder import read_json
 from co2net.source import whole_months
-from dashboard.components import ASSETS, Part, css
+from dashboard.components import Part, css, js
 from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import Display, colour_bar, nice_limits, number
 from dashboard.maps.projection import format_point
@@ -72,8 +72,8 @@ class StationsPart(Part):
     residuals = Child()
     months = Child()
 
-    _esm = ASSETS / "stations.js"
-    _stylesheets: ClassVar[list[str]] = css("base", "stations")
+    _esm = js("parts", "stations")
+    _stylesheets: ClassVar[list[str]] = css("base", "parts", "stations")
 
 
 class _StaleError(Exception):
