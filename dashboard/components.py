@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import panel_material_ui as pmui
 import param
 from panel.custom import Child, Children, JSComponent
 
@@ -22,6 +23,22 @@ def css(*names: str) -> list[str]:
 def js(*names: str) -> str:
     """Scripts of ``assets`` as one module: what pages share (``parts``), then the page's own."""
     return "\n".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in names)
+
+
+def dropdown(
+    name: str, label: str, width: int, picked: Callable[[Any], None], **settings: Any
+) -> pmui.Select:
+    """A list of the tool bar that tells what is chosen; in the page its class is ``pick-NAME``."""
+    widget = pmui.Select(
+        label=label,
+        size="small",
+        width=width,
+        margin=0,
+        css_classes=[f"pick-{name}"],
+        **settings,
+    )
+    widget.param.watch(lambda event: None if event.new is None else picked(event.new), "value")
+    return widget
 
 
 class Part(JSComponent):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, HoverTool, Range1d, Whisker
 from panel.custom import Child
 
@@ -22,7 +21,7 @@ from co2net.evaluation import report
 from co2net.evaluation.scores import ALL_SEEDS, Row
 from co2net.jobs import jobs
 from co2net.jobs.folder import read_json
-from dashboard.components import Part, css, js
+from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.layers import number
 from dashboard.numbers import Numbers
 from dashboard.pages import Page
@@ -185,24 +184,12 @@ class BenchmarksView:
             sizing_mode="stretch_both",
         )
         self._pick = {
-            name: self._select(name, width)
+            name: dropdown(name, t(f"bench.{name}"), width, partial(self._picked, name), options={})
             for name, width in (("scores", 250), ("metric", 220), ("period", 130), ("places", 190))
         }
         self.toolbar = pn.FlexBox(
             *self._pick.values(), gap="8px", sizing_mode="stretch_width", margin=0
         )
-
-    def _select(self, name: str, width: int) -> pmui.Select:
-        widget = pmui.Select(
-            label=self.session.t(f"bench.{name}"),
-            size="small",
-            width=width,
-            margin=0,
-            options={},
-            css_classes=[f"pick-{name}"],
-        )
-        widget.param.watch(lambda event: self._picked(name, event.new), "value")
-        return widget
 
     def _figure(self) -> Any:
         plot = chart("bench-chart", x_label="ppm", y_factors=[])

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 import param
 from bokeh.models import ColumnDataSource, DatetimeTicker, FixedTicker, HoverTool, Span
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from co2net.evaluation.cases import Case, CaseSeries, case_series, load_cases
 from co2net.inference import TRUTH
 from co2net.regions import region
 from co2net.source import nearest_frame
-from dashboard.components import Part, css, js
+from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display, nice_limits, number
 from dashboard.maps.projection import Raster
@@ -149,16 +148,9 @@ class CasesView:
             sizing_mode="stretch_both",
         )
         names = {session.layer_name(name): name for name in session.world.models}
-        self._model = pmui.Select(
-            label=t("cases.model"),
-            size="small",
-            width=190,
-            margin=0,
-            options=names,
-            value=self.shown() if names else None,
-            css_classes=["pick-model"],
-        )
-        self._model.param.watch(self._picked, "value")
+        shown = self.shown() if names else None
+        label = t("cases.model")
+        self._model = dropdown("model", label, 190, self._picked, options=names, value=shown)
         self.toolbar = pn.FlexBox(
             *([self._model] if names else []), sizing_mode="stretch_width", margin=0
         )
@@ -244,9 +236,9 @@ class CasesView:
         """The model on the maps."""
         return shown_model(self.session.state, self.session.world)
 
-    def _picked(self, event: param.parameterized.Event) -> None:
-        if event.new is not None and event.new != self.shown():
-            self.session.state.keep(model=event.new)
+    def _picked(self, name: str) -> None:
+        if name != self.shown():
+            self.session.state.keep(model=name)
 
     def _said(self, message: dict[str, Any]) -> None:
         session = self.session

@@ -14,7 +14,7 @@ import panel_material_ui as pmui
 from co2net.errors import UserError
 from co2net.layers import DIFFERENCE
 from co2net.regions import box_region, region, regions
-from dashboard.components import Board
+from dashboard.components import Board, dropdown
 from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import colour_bar, derived, display, number
 from dashboard.maps.projection import GLOBE, Raster
@@ -151,42 +151,25 @@ class MapView:
     def select(self, name: str, label: str, options: dict[str, Any], width: int) -> pmui.Select:
         """A drop-down list bound to a parameter of the state."""
         grouped = any(isinstance(value, dict) for value in options.values())
-        widget = pmui.Select(
-            label=label,
-            size="small",
-            width=width,
-            margin=0,
-            value=getattr(self.session.state, name),
-            css_classes=[f"pick-{name}"],
-            **({"groups": options} if grouped else {"options": options}),
-        )
-        widget.param.watch(lambda event: self._picked(name, event.new), "value")
-        return widget
+        choices = {"groups" if grouped else "options": options}
+        value = getattr(self.session.state, name)
+        return dropdown(name, label, width, partial(self._picked, name), value=value, **choices)
 
     def choose(
         self, word: str, label: str, options: dict[str, str], width: int, default: str
     ) -> pmui.Select:
         """A drop-down list bound to a word of the page's own; the default is not kept."""
         state = self.session.state
-        widget = pmui.Select(
-            label=label,
-            size="small",
-            width=width,
-            margin=0,
-            options=options,
-            value=state.details.get(word, default),
-            css_classes=[f"pick-{word}"],
-        )
 
-        def picked(event: Any) -> None:
-            if event.new is not None and event.new != state.details.get(word, default):
-                state.keep(**{word: "" if event.new == default else event.new})
+        def picked(choice: str) -> None:
+            if choice != state.details.get(word, default):
+                state.keep(**{word: "" if choice == default else choice})
 
-        widget.param.watch(picked, "value")
-        return widget
+        value = state.details.get(word, default)
+        return dropdown(word, label, width, picked, options=options, value=value)
 
     def _picked(self, name: str, value: Any) -> None:
-        if value is not None and value != getattr(self.session.state, name):
+        if value != getattr(self.session.state, name):
             self.session.state.param.update(**{name: value})
 
     def _region_options(self) -> dict[str, str]:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
-import param
 from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, MultiLine, Span
 from numpy.typing import NDArray
 from panel.custom import Child
@@ -33,7 +31,7 @@ from co2net.evaluation.sites import SITE_METRICS, SiteRow
 from co2net.grid import great_circle_km
 from co2net.jobs.folder import read_json
 from co2net.source import whole_months
-from dashboard.components import Part, css, js
+from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import Display, colour_bar, nice_limits, number
 from dashboard.maps.projection import format_point
@@ -160,7 +158,9 @@ class StationsView:
             **panes,
         )
         self._pick = {
-            name: self._select(name, width)
+            name: dropdown(
+                name, t(f"stations.{name}"), width, partial(self._picked, name), options={}
+            )
             for name, width in (("model", 190), ("measure", 230), ("month", 130))
         }
         self.toolbar = pn.FlexBox(
@@ -168,18 +168,6 @@ class StationsView:
         )
 
     # -- building -----------------------------------------------------------------------
-
-    def _select(self, name: str, width: int) -> pmui.Select:
-        widget = pmui.Select(
-            label=self.session.t(f"stations.{name}"),
-            size="small",
-            width=width,
-            margin=0,
-            options={},
-            css_classes=[f"pick-{name}"],
-        )
-        widget.param.watch(lambda event: self._picked(name, event), "value")
-        return widget
 
     def _dots(self) -> None:
         """The stations, coloured by error, on the map."""
@@ -298,10 +286,10 @@ class StationsView:
         word = self.session.state.details.get("station", "")
         return word if word in self.network.code else (*self.network.code, "")[0]
 
-    def _picked(self, name: str, event: param.parameterized.Event) -> None:
+    def _picked(self, name: str, value: str) -> None:
         now = {"model": self.shown, "measure": self.measure, "month": self.month}[name]()
-        if event.new is not None and event.new != now:
-            self.session.state.keep(**{name: event.new})
+        if value != now:
+            self.session.state.keep(**{name: value})
 
     def _tapped(self, lat: float, lon: float) -> None:
         away = great_circle_km(self.network.lat, self.network.lon, lat, lon)
