@@ -5,13 +5,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: dashboard test lint install clean browser
+.PHONY: dashboard test lint install clean browser screenshots
 
 dashboard: .venv/runtime
 	$(BIN)/co2net dashboard --host $(HOST) --port $(PORT)
 
 test: .venv/dev browser
 	$(BIN)/python -m pytest
+
+# Every page, light and dark, in both languages, wide and narrow; one of them: ONLY='explore-*'.
+screenshots: .venv/dev browser
+	$(BIN)/co2net dashboard --screenshots $(or $(DIR),screenshots) $(if $(ONLY),--only '$(ONLY)')
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -31,12 +31,15 @@ def _not_a_closed_tab(record: logging.LogRecord) -> bool:
 
 
 class Ready(RequestHandler):
-    """``/ready`` answers as soon as the server does."""
+    """``/ready`` answers as soon as the server does, with how much work it has yet to finish."""
+
+    def initialize(self, service: Service) -> None:
+        """Take what all sessions share."""
+        self._service = service
 
     def get(self) -> None:
         """Say so."""
-        self.set_header("Content-Type", "application/json")
-        self.finish('{"ready": true}')
+        self.finish({"ready": True, "working": self._service.working})
 
 
 def page(service: Service) -> pn.viewable.Viewable:
@@ -103,7 +106,7 @@ def serve(
             title="co2net",
             websocket_origin=origins if local else ["*"],
             extra_patterns=[
-                (r"/ready", Ready),
+                (r"/ready", Ready, {"service": service}),
                 (r"/export/([a-z]+)\.([a-z]+)", export.Handler, {"service": service}),
             ],
             check_unused_sessions_milliseconds=10_000,

@@ -55,6 +55,32 @@ class Frame:
     waiting: dict[str, set[str]] = field(default_factory=dict)
 
 
+class Pool(ThreadPoolExecutor):
+    """Threads, and how many pieces of work they have yet to finish."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        super().__init__(threads, name)
+        self._left = 0
+        self._count = threading.Lock()
+
+    @property
+    def working(self) -> int:
+        """Pieces of work that run or wait."""
+        return self._left
+
+    def submit(self, work: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """See `ThreadPoolExecutor`."""
+        future = super().submit(work, *args, **kwargs)
+        with self._count:
+            self._left += 1
+        future.add_done_callback(self._finished)
+        return future
+
+    def _finished(self, _: Any) -> None:
+        with self._count:
+            self._left -= 1
+
+
 class Service:
     """One a server. Every method may be called from any thread.
 
@@ -69,9 +95,10 @@ class Service:
     def __init__(self, engine: Engine, store: Path | None = None) -> None:
         self.engine = engine
         self.store = store
-        self.quick = ThreadPoolExecutor(16, "frames")
-        self.slow = ThreadPoolExecutor(4, "series")
-        self._computing = ThreadPoolExecutor(16, "fields")
+        self.quick = Pool(16, "frames")
+        self.slow = Pool(4, "series")
+        self.patient = Pool(32, "patient")
+        self._lanes: dict[str, Pool] = {}
         self._flying: dict[tuple[str, int], Future[NDArray[np.float32]]] = {}
         self._limits: dict[tuple[str, int], tuple[float, float]] = {}
         self._masks: dict[str, NDArray[np.float64]] = {}
@@ -91,6 +118,24 @@ class Service:
         """Whether the data set is a simulated world."""
         return bool(self.source.attrs.get("simulated", False))
 
+    @property
+    def working(self) -> int:
+        """Pieces of work that run or wait, of all sessions."""
+        return sum(pool.working for pool in self._pools())
+
+    def _pools(self) -> list[Pool]:
+        with self._lock:
+            return [self.quick, self.slow, self.patient, *self._lanes.values()]
+
+    def workers(self, layers: Collection[str]) -> Pool:
+        """Threads for work with some layers.
+
+        With a slow model, or one of which nothing is known yet, it has other threads than the
+        rest, and holds up nobody.
+        """
+        names = {name for layer in layers for name in self._ingredients(layer)}
+        return self.slow if all(map(self.engine.quick, names)) else self.patient
+
     @cached_property
     def jobs(self) -> JobsWatch:
         """The jobs of this machine; their models are offered beside the shipped ones."""
@@ -98,7 +143,7 @@ class Service:
 
     def close(self) -> None:
         """Drop work that waits; what runs is cut off with the process."""
-        for pool in (self.quick, self.slow, self._computing):
+        for pool in self._pools():
             pool.shutdown(wait=False, cancel_futures=True)
         log.disabled = True
 
@@ -187,7 +232,11 @@ class Service:
         with self._lock:
             future = self._flying.get(key)
             if future is None:
-                future = self._flying[key] = self._computing.submit(
+                # Every model has threads of its own: nobody waits behind a slow one of another.
+                lane = name if name in self.engine.names() else "data"
+                if lane not in self._lanes:
+                    self._lanes[lane] = Pool(8 if lane == "data" else 4, lane)
+                future = self._flying[key] = self._lanes[lane].submit(
                     self.engine.field, name, self.source.time[index]
                 )
                 future.add_done_callback(lambda _: self._flying.pop(key, None))
@@ -254,7 +303,7 @@ class Service:
                 self._ahead.add(key)
                 if len(self._ahead) > 4096:
                     self._ahead = {key}
-            self.slow.submit(self._compute_ahead, name, self.source.time[after])
+            self.workers([name]).submit(self._compute_ahead, name, self.source.time[after])
 
     def _compute_ahead(self, name: str, times: Any) -> None:
         try:
@@ -318,7 +367,7 @@ class Service:
                 return
             self._making[month] = None
         self._tell("months")
-        self.slow.submit(self._make_month, month, failed)
+        self.patient.submit(self._make_month, month, failed)
 
     def _make_month(self, month: str, failed: Callable[[str], None]) -> None:
         code = "import sys; from co2net.naturerun import add_month; add_month(*sys.argv[1:])"
@@ -346,7 +395,7 @@ class Latest(Generic[Result]):
     Parameters
     ----------
     pool
-        Where work runs.
+        Where work runs, unless another place is named.
     deliver
         Called with a function of no arguments that must run in the session's own thread.
     """
@@ -359,21 +408,27 @@ class Latest(Generic[Result]):
         self._lock = threading.Lock()
         self._running = False
         self._number = self._handed = 0
-        self._waiting: tuple[Callable[[], Result], Callable[[Result], None]] | None = None
+        self._waiting: tuple[Any, ...] | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing runs or waits."""
         return not self._running
 
-    def submit(self, work: Callable[[], Result], done: Callable[[Result], None]) -> None:
+    def submit(
+        self,
+        work: Callable[[], Result],
+        done: Callable[[Result], None],
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
         """Do some work in the pool, then hand its result to the session."""
+        pool = pool or self._pool
         with self._lock:
             if self._running:
-                self._waiting = work, done
+                self._waiting = pool, work, done
                 return
             self._running = True
-        self._pool.submit(self._run, work, done)
+        pool.submit(self._run, work, done)
 
     def _run(self, work: Callable[[], Result], done: Callable[[Result], None]) -> None:
         result: Result | None = None
@@ -398,4 +453,5 @@ class Latest(Generic[Result]):
 
         self._deliver(hand_over)
         if following is not None:
-            self._pool.submit(self._run, *following)
+            pool, *rest = following
+            pool.submit(self._run, *rest)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +18,7 @@ from co2net.cli.common import (
     DataOption,
     demo_store,
     err,
+    progress_bar,
 )
 from co2net.cli.world import build_months
 from co2net.errors import UserError
@@ -25,11 +29,25 @@ def dashboard(
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 5006,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
+    screenshots: Annotated[
+        Path | None, typer.Option(help="Write pictures of every page there instead, and end.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the pictures those of such names, as explore-* or *-dark-zh-390."),
+    ] = None,
+    height: Annotated[
+        int | None,
+        typer.Option(help="Of the pictures; the whole page without it.", min=200, max=6000),
+    ] = None,
 ) -> None:
     """Start the page; the embedded world is built first where it is absent.
 
     Example: co2net dashboard --port 8080
     """
+    if screenshots is not None:
+        _photograph(data, screenshots, only or [], height)
+        return
     _require_free(host, port)
     if data is None:
         _prepare_demo()
@@ -37,6 +55,34 @@ def dashboard(
 
     threading.Thread(target=_announce, args=(host, port), daemon=True).start()
     serve(data or demo_store(), host=host, port=port, open_browser=open_browser)
+
+
+def _photograph(data: Path | None, folder: Path, only: list[str], height: int | None) -> None:
+    """Pictures of the pages of a server in a process of its own."""
+    from dashboard import screenshots
+
+    screenshots.shots(only)  # what is wrong is said before anything is started
+    if data is None:
+        _prepare_demo()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "co2net.cli", "dashboard", "--port", str(port)]
+    server = subprocess.Popen(
+        [*command, "--data", str(data or demo_store())], stdout=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while not _answers(address):
+            if server.poll() is not None:
+                raise UserError("the page could not be started; the lines above say why")
+            time.sleep(0.2)
+        with progress_bar("pictures") as update:
+            made = screenshots.take(address, folder, only, height, update)
+    finally:
+        server.terminate()
+        server.wait()
+    err.print(f"{len(made)} pictures in {folder}", highlight=False, soft_wrap=True)
 
 
 def _prepare_demo() -> None:
@@ -74,10 +120,15 @@ def _announce(host: str, port: int) -> None:
     """Print the address when the page really answers."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    while True:
-        try:
-            with urllib.request.urlopen(f"{address}/ready", timeout=5):
-                print(f"co2net answers at {address}", flush=True)
-                return
-        except OSError:  # not yet
-            time.sleep(0.2)
+    while not _answers(address):
+        time.sleep(0.2)
+    print(f"co2net answers at {address}", flush=True)
+
+
+def _answers(address: str) -> bool:
+    """Whether the page is there."""
+    try:
+        with urllib.request.urlopen(f"{address}/ready", timeout=5):
+            return True
+    except OSError:
+        return False

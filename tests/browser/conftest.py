@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,43 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
+from dashboard.browser import launched
 from tests.browser.server import make_store
 
 expect.set_options(timeout=20_000)  # machines are shared
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
 REPOSITORY = Path(__file__).resolve().parents[2]
-HOW_TO_INSTALL = (
-    "the browser tests need Chromium: `apt-get install chromium fonts-noto-cjk`, or "
-    "`playwright install --with-deps chromium`, or name one in $CO2NET_CHROMIUM"
-)
-
-
-def chromium() -> str | None:
-    """Path of a browser that is installed; None leaves the choice to Playwright."""
-    named = os.environ.get("CO2NET_CHROMIUM")
-    return named or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One browser for all tests."""
-    with sync_playwright() as playwright:
-        try:
-            found = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        except Error as error:
-            pytest.fail(f"{HOW_TO_INSTALL}\n{error}", pytrace=False)
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,189 @@
+"""Pictures of every page, by a headless browser: ``co2net dashboard --screenshots DIR``."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from co2net.assets import atomic_path
+from co2net.errors import UserError
+from dashboard.browser import launched
+from dashboard.i18n import LANGUAGES
+from dashboard.pages import registry
+from dashboard.state import THEMES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+WIDTHS = {1280: 720, 390: 844}
+"""Width of the window, and the least height of a picture."""
+TALLEST = 2400
+"""Most pixels down."""
+PATIENCE = 240.0
+"""Seconds that a page may take until it is painted."""
+_PAUSE = 0.5
+
+Progress = Callable[[float, str], None]
+
+_FIND = """
+const every = (root, selector, found = []) => {
+  for (const node of root.querySelectorAll("*")) {
+    if (node.matches(selector)) { found.push(node) }
+    if (node.shadowRoot) { every(node.shadowRoot, selector, found) }
+  }
+  return found
+}
+"""
+_PAINTED = f"""(page) => {{ {_FIND}
+  const app = every(document, ".app")[0]
+  const painted = (map) => every(map, "canvas").some((canvas) => {{
+    if (!canvas.width || !canvas.height) {{ return false }}
+    const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
+    return drawn.some((value) => value > 0)
+  }})
+  return app?.dataset.page === page && !app.matches(".busy")
+    && every(document, '.board [role="status"].progress').every((line) => !line.textContent)
+    && every(document, ".board .map").filter((map) => map.offsetParent).every(painted)
+}}"""
+"""Whether the page is there, says of nothing that it is being computed, and shows its maps."""
+_HIDDEN = f"""() => {{ {_FIND}
+  const scrolls = (node) => /auto|scroll/.test(getComputedStyle(node).overflowY)
+  const wide = (node) => node.clientWidth > 0.6 * window.innerWidth
+  const tops = every(document, "*").filter((node) => scrolls(node) && wide(node))
+  return Math.max(0, ...tops.map((node) => node.scrollHeight - node.clientHeight))
+}}"""
+"""How many pixels of the page have to be scrolled to; lists beside something do not count."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture.
+
+    Parameters
+    ----------
+    page, theme, language
+        As in the address.
+    width
+        Of the window, pixels.
+    """
+
+    page: str
+    theme: str
+    language: str
+    width: int
+
+    @property
+    def name(self) -> str:
+        """Of its file, without the ending."""
+        return f"{self.page}-{self.theme}-{self.language}-{self.width}"
+
+
+def shots(only: Sequence[str] = ()) -> list[Shot]:
+    """Every page, light and dark, in every language and width.
+
+    Parameters
+    ----------
+    only
+        Patterns of names such as ``explore-*`` or ``*-dark-zh-390``; empty: all.
+
+    Raises
+    ------
+    UserError
+        When no name fits.
+    """
+    every = [
+        Shot(page, theme, language, width)
+        for page in registry()
+        for width in WIDTHS
+        for theme in THEMES
+        for language in LANGUAGES
+    ]
+    chosen = [shot for shot in every if not only or any(fnmatch(shot.name, one) for one in only)]
+    if not chosen:
+        raise UserError(
+            f"no picture is called {' or '.join(only)[:80]}; names are such as {every[0].name}"
+        )
+    return chosen
+
+
+def take(
+    address: str,
+    folder: str | Path,
+    only: Sequence[str] = (),
+    height: int | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write ``PAGE-THEME-LANGUAGE-WIDTH.png`` of a server's pages.
+
+    Parameters
+    ----------
+    address
+        ``http://host:port`` of a server that answers.
+    only
+        See `shots`.
+    height
+        Of the window; None: as high as the page, where that is more than the window.
+    progress
+        Told the share done and the name of the picture that comes next.
+
+    Raises
+    ------
+    UserError
+        When there is no browser, or a page is not painted in `PATIENCE` seconds.
+    """
+    wanted, made = shots(only), []
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with launched() as browser:
+        for number, shot in enumerate(wanted):
+            if progress is not None:
+                progress(number / len(wanted), shot.name)
+            low = height or WIDTHS[shot.width]
+            context = browser.new_context(
+                viewport={"width": shot.width, "height": low},
+                reduced_motion="reduce",
+                has_touch=shot.width < 760,
+            )
+            page = context.new_page()
+            words = {"page": shot.page, "theme": shot.theme, "lang": shot.language}
+            page.goto(f"{address}/?{urlencode(words)}")
+            picture = _quiet(page, address, shot)
+            hidden = 0 if height else int(page.evaluate(_HIDDEN))
+            if hidden:
+                high = min(low + hidden, TALLEST)
+                page.set_viewport_size({"width": shot.width, "height": high})
+                picture = _quiet(page, address, shot)
+            context.close()
+            path = folder / f"{shot.name}.png"
+            with atomic_path(path) as draft:
+                draft.write_bytes(picture)
+            made.append(path)
+    if progress is not None:
+        progress(1.0, "")
+    return made
+
+
+def _quiet(page: Page, address: str, shot: Shot) -> bytes:
+    """The picture of a page, once the server has done its work and nothing changes any more."""
+    end = time.monotonic() + PATIENCE
+    before = b""
+    while time.monotonic() < end:
+        ready = page.evaluate(_PAINTED, shot.page) and _working(address) == 0
+        now = page.screenshot() if ready else b""
+        if ready and now == before:
+            return now
+        before = now
+        page.wait_for_timeout(1000 * _PAUSE)
+    raise UserError(f"{shot.name} was not painted in {PATIENCE:g} s; its page may be faulty")
+
+
+def _working(address: str) -> int:
+    with urllib.request.urlopen(f"{address}/ready", timeout=30) as answer:
+        return int(json.load(answer)["working"])
