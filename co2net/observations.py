@@ -138,6 +138,8 @@ class ObservedSource(FieldsOf):
         The data set.
     observations
         On its time axis, or on a part of it; frames that they lack are silent.
+    path
+        Where the observations lie, for other processes to open the same.
 
     Raises
     ------
@@ -145,8 +147,11 @@ class ObservedSource(FieldsOf):
         When no frame is common, or a site lies outside the grid.
     """
 
-    def __init__(self, source: FieldSource, observations: Observations) -> None:
+    def __init__(
+        self, source: FieldSource, observations: Observations, path: Path | None = None
+    ) -> None:
         super().__init__(source)
+        self.path = path
         known = {code: place for place, code in enumerate(source.stations.code)}
         given = observations.stations
         _, self._rows, frames = np.intersect1d(
@@ -185,4 +190,30 @@ class ObservedSource(FieldsOf):
 
 def observed(source: FieldSource, path: str | Path | None) -> FieldSource:
     """A data set with the observations of a file, or as it is where there is none."""
-    return source if path is None else ObservedSource(source, Observations.open(path))
+    if path is None:
+        return source
+    return ObservedSource(source, Observations.open(path), Path(path))
+
+
+def how_opened(source: FieldSource) -> tuple[Any, ...]:
+    """What another process opens the same with: `reopened` takes it.
+
+    Raises
+    ------
+    UserError
+        When it does not lie on a disk.
+    """
+    path = getattr(source, "path", None)
+    if path is None:
+        raise UserError("a cluster reads the data set from a disk; give its path")
+    where = str(Path(path).absolute())
+    if isinstance(source, ObservedSource):
+        return observed, how_opened(source._source), where
+    return type(source), where
+
+
+def reopened(how: tuple[Any, ...]) -> FieldSource:
+    """Inverse of `how_opened`."""
+    opener, *rest = how
+    made: FieldSource = opener(*(reopened(it) if isinstance(it, tuple) else it for it in rest))
+    return made

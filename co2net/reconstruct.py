@@ -27,6 +27,7 @@ from co2net.assets import atomic_path, provenance
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid, bilinear
 from co2net.inference import TRUTH, Engine, source_digest
+from co2net.observations import how_opened, reopened
 from co2net.schema import CO2
 from co2net.source import FieldSource
 
@@ -120,8 +121,8 @@ def _write_there(order: tuple[Any, ...], block: int) -> None:
 @lru_cache(maxsize=2)
 def _known_span(order: tuple[Any, ...]) -> _Span:
     """A worker opens data set and model once, whatever the number of days."""
-    model, kind, path, *rest = order
-    return _Span(model, kind(path), *rest, alone=False)
+    model, how, *rest = order
+    return _Span(model, reopened(how), *rest, alone=False)
 
 
 class _Span:
@@ -174,15 +175,13 @@ class _Span:
         UserError
             When data set or model do not lie on a disk.
         """
-        path = getattr(self.source, "path", None)
-        if path is None or not isinstance(self.model, str | Path):
-            raise UserError("a cluster reads data set and model from a disk; give their paths")
+        if not isinstance(self.model, str | Path):
+            raise UserError("a cluster reads the model from a disk; give its path")
         model = str(self.model)
         if Path(model).exists():
             model = str(Path(model).absolute())
         start, end, out, *rest = self._rest
-        where = str(Path(path).absolute())
-        return model, type(self.source), where, start, end, out.absolute(), *rest
+        return model, how_opened(self.source), start, end, out.absolute(), *rest
 
     def day(self, block: int) -> str:
         """The day of a block."""

@@ -166,8 +166,6 @@ def train(
         )
     if resume and run is None:
         raise UserError("--resume needs --run, the folder to go on with")
-    if observations is not None and (job or launcher is not None):
-        raise UserError("--observations works in the foreground; leave out --job and --launcher")
     from co2net.models.interpolation import STATISTICAL
 
     if model in STATISTICAL:
@@ -214,6 +212,7 @@ def train(
             run=place,
             resume=resume,
             data=store,
+            observations=None if observations is None else str(observations),
             nice=nice,
             threads=threads,
             launcher=launcher or "local",
@@ -302,8 +301,6 @@ def reconstruct(
     from co2net.reconstruct import reconstruct as run
 
     first, last = str(parse_day(start)), str(parse_day(end))
-    if observations is not None and (job or scheduler is not None):
-        raise UserError("--observations works in the foreground; leave out --job and --scheduler")
     if job:
         from co2net.jobs import Reconstruct, submit
 
@@ -313,6 +310,7 @@ def reconstruct(
             end=last,
             out=str(out),
             data=None if data is None else str(data),
+            observations=None if observations is None else str(observations),
             resolution=resolution,
             freq=freq,
             scheduler=scheduler,

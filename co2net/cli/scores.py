@@ -12,6 +12,7 @@ from co2net.assets import data_path
 from co2net.cli.common import (
     DataOption,
     JsonOption,
+    ObservationsOption,
     SeedOption,
     emit,
     err,
@@ -35,6 +36,7 @@ def evaluate(
         Path | None,
         typer.Option("--data", help="Store or archive. Default: data/archive, else the store."),
     ] = None,
+    observations: ObservationsOption = None,
     split: Annotated[
         str, typer.Option("--split", help="test, validation or train: years of the paper's split.")
     ] = "test",
@@ -107,6 +109,7 @@ def evaluate(
         runs=None if runs is None else str(runs),
         cases=cases,
         seed=seed,
+        observations=None if observations is None else str(observations),
     )
     asked.check()
     root = data_path().resolve().parent

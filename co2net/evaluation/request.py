@@ -19,6 +19,7 @@ from co2net.evaluation import bootstrap, cases, report, scores, sites, tables
 from co2net.evaluation.entrants import Entrant, Known, entrants, survey
 from co2net.evaluation.places import places
 from co2net.inference import TRUTH, source_digest, window_length
+from co2net.observations import observed
 from co2net.regions import region
 from co2net.source import FieldSource, frame_index
 from co2net.windows import Split, complete_windows, split
@@ -63,6 +64,9 @@ class Request:
         Whether the case studies are scored too.
     seed : int
         Of intervals and of the choice of stations.
+    observations : str or None
+        A file of `co2net.observations`: what the sites measured, in place of what the data set's
+        stations report.
     """
 
     models: Sequence[str] | None = None
@@ -79,6 +83,7 @@ class Request:
     runs: str | None = None
     cases: bool = True
     seed: int = 0
+    observations: str | None = None
 
     def command(
         self, data: Path | None, out: Path, page: Path | None, publish: bool = False
@@ -87,6 +92,8 @@ class Request:
         words = ["co2net evaluate"]
         if data is not None:
             words.append(f"--data {_place(data)}")
+        if self.observations is not None:
+            words.append(f"--observations {_place(Path(self.observations))}")
         if self.models is not None and self.table is None:
             words.append("--models " + ",".join(_place(Path(name)) for name in self.models))
         words += ["--seeds"] if self.seeds else []
@@ -208,6 +215,7 @@ def run(
         For bad input, before anything is computed where that can be known.
     """
     request.check()
+    source = observed(source, request.observations)
     out = Path(out)
     page = out / "results.md" if page is None else Path(page)
     years = years or split("cmip6" if tables.is_monthly(source) else "carbontracker")
@@ -246,6 +254,7 @@ class _Job:
                 "version": attrs.get("version"),
                 "digest": attrs.get("digest", source_digest(self.source)),
                 "simulated": bool(attrs.get("simulated")),
+                "observations": attrs.get("observations"),
             },
             "stations": len(self.source.stations),
             "command": self.command,

@@ -3,6 +3,7 @@
 See ``docs/jobs.md`` for what lies in the folder.
 """
 
+from co2net.jobs.data import open_data
 from co2net.jobs.folder import Job, Look, State, finished_runs, job, jobs, runs_root, submit
 from co2net.jobs.spec import (
     KINDS,
@@ -12,7 +13,6 @@ from co2net.jobs.spec import (
     Simulate,
     Spec,
     Train,
-    open_data,
 )
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib import import_module
 from inspect import signature
@@ -14,13 +14,10 @@ from pkgutil import iter_modules
 from types import UnionType
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
-import numpy as np
-from numpy.typing import NDArray
-
 from co2net.assets import data_path
 from co2net.errors import UserError
-from co2net.schema import StoreSource
-from co2net.source import FieldSource, Index
+from co2net.jobs.data import open_data
+from co2net.source import FieldSource
 from co2net.windows import Split, split
 
 Progress = Callable[[float, str], None]
@@ -158,7 +155,34 @@ class Spec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Spec):
+class Reading(Spec):
+    """A job that reads a data set.
+
+    Parameters
+    ----------
+    observations : str or None
+        What the sites measured, in place of what the data set's stations report; a file of
+        `co2net.observations`.
+    """
+
+    observations: str | None = None
+
+    def settled(self) -> Self:
+        """See `Spec.settled`."""
+        where = None if self.observations is None else Path(self.observations).absolute()
+        if where is not None and not where.is_dir():
+            raise UserError(
+                f"no observations at {where}; `co2net data prepare obspack` makes a file of them"
+            )
+        return replace(super().settled(), observations=None if where is None else str(where))
+
+    def source(self) -> FieldSource:
+        """The data set, opened to be read for long."""
+        return open_data(self.data, self.observations)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Reading):
     """Train a network, or go on with a run.
 
     Parameters
@@ -322,7 +346,7 @@ class Train(Spec):
 
     def train(self, folder: Path, progress: Progress) -> dict[str, Any]:
         """Train in this process, alone or as one of several."""
-        source = open_data(self.data)
+        source = self.source()
 
         from co2net import training
         from co2net.training.loop import METRICS_FILE
@@ -352,7 +376,7 @@ class Train(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruct(Spec):
+class Reconstruct(Reading):
     """Write fields of a model over a span to Zarr; see `co2net.reconstruct.reconstruct`.
 
     Parameters
@@ -394,7 +418,7 @@ class Reconstruct(Spec):
 
         out = reconstruct(
             self.model,
-            open_data(self.data),
+            self.source(),
             self.start,
             self.end,
             self.outputs(folder)["out"],
@@ -407,7 +431,7 @@ class Reconstruct(Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Spec):
+class Evaluate(Reading):
     """Evaluate models; see `co2net.evaluation.request`.
 
     Parameters
@@ -625,51 +649,6 @@ KINDS: dict[str, type[Spec]] = {
     made.kind: made for made in (Train, Reconstruct, Evaluate, Prepare, Simulate)
 }
 """Kinds of jobs by name; another kind is another entry."""
-
-
-class _WatchedStore(StoreSource):
-    """A store that notices when it vanishes; Zarr reads chunks that are gone as missing values."""
-
-    def _watch(self) -> None:
-        if not (self.path / "zarr.json").is_file():
-            raise UserError(f"the data set {self.path} has vanished; put it back and resume")
-
-    @property
-    def available(self) -> NDArray[np.bool_]:
-        """See `StoreSource.available`."""
-        found = super().available
-        self._watch()
-        return found
-
-    def read(self, names: Sequence[str], index: Index) -> NDArray[np.float32]:
-        """See `StoreSource.read`."""
-        values = super().read(names, index)
-        self._watch()
-        return values
-
-    def observations(self, index: Index) -> NDArray[np.float32]:
-        """See `StoreSource.observations`."""
-        values = super().observations(index)
-        self._watch()
-        return values
-
-
-def open_data(path: str | Path | None) -> FieldSource:
-    """Open a store or an archive of the embedded world, to be read for long.
-
-    Raises
-    ------
-    UserError
-        When there is none; later, when a store vanishes while it is read.
-    """
-    path = data_path("demo", "world.zarr") if path is None else Path(path)
-    if not path.exists():
-        raise UserError(f"the data set {path} has vanished; put it back and resume")
-    if (path / "meta.json").is_file():
-        from co2net.naturerun import WorldSource
-
-        return WorldSource(path)
-    return _WatchedStore(path)
 
 
 def _model(name: str) -> str:

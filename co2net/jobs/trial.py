@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from co2net.assets import peak_memory
 from co2net.errors import UserError
 from co2net.jobs.folder import environment
-from co2net.jobs.spec import Spec, Train, open_data
+from co2net.jobs.spec import Spec, Train
 from co2net.source import FieldSource, Index
 
 _STEPS = 4
@@ -141,7 +141,7 @@ def measure(spec: Train) -> Estimate:
 
     from co2net import training
 
-    source, years = open_data(spec.data), spec.split()
+    source, years = spec.source(), spec.split()
     config = training.TrainConfig.from_dict(spec.config)
     windows = {
         part: years.windows(source, part, config.frames, config.interval)

@@ -352,7 +352,7 @@ def test_cancel_never_kills_the_one_who_started_it(tmp_path, me):
         Train(launcher="slurm", slurm={"slurm_partition": "gpu"}, processes=4, nodes=2),
         Prepare(source="cmip6", files=["a"], options={"skip_bad": True}, scheduler="tcp://a:1"),
         Train(config={"steps": 3, "options": {"patch": [6, 6]}}, device="cpu", threads=2),
-        Evaluate(models=["a", "b"], periods=["2020"], every=3, nice=19),
+        Evaluate(models=["a", "b"], periods=["2020"], every=3, nice=19, observations="o"),
     ],
 )
 def test_specs_survive_json(spec):
@@ -380,6 +380,7 @@ def test_specs_that_are_none(values, says):
     ("spec", "says"),
     [
         (replace(SPAN, data="/no/such"), "no data set at /no/such"),
+        (replace(SPAN, observations="/no/such"), "no observations at /no/such"),
         (replace(SPAN, nice=-5), "nice -5"),
         (replace(SPAN, threads=0), "threads 0"),
         (Evaluate(split="all"), "split 'all'"),

@@ -1,13 +1,17 @@
 """Observations on frames, kept and read back, and a source that reports them."""
 
+import pickle
+
 import numpy as np
 import pytest
+import xarray as xr
 
 from co2net.background import Background
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
-from co2net.observations import Observations, ObservedSource, observed
-from co2net.schema import create_store
+from co2net.jobs import Evaluate, Reconstruct, Train
+from co2net.observations import Observations, ObservedSource, how_opened, observed, reopened
+from co2net.schema import create_store, open_store, write_frames
 from co2net.source import StationNetwork
 from tests.synthetic import SyntheticSource
 
@@ -107,3 +111,59 @@ def test_without_a_file_the_source_is_as_it_was(tmp_path, world):
     assert observed(world, None) is world
     measured(world, ["S01"]).save(tmp_path / "o.zarr")
     assert isinstance(observed(world, tmp_path / "o.zarr"), ObservedSource)
+
+
+# -- in other processes -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory, world):
+    """A store and what two of its six sites measured, on the disk."""
+    folder = tmp_path_factory.mktemp("data")
+    index = np.arange(64)
+    names = ["co2", *world.variables]
+    fields = dict(zip(names, world.read(names, index), strict=True))
+    fields["surface_altitude"] = fields["surface_altitude"][0]
+    create_store(folder / "w.zarr", world.grid, world.time[:64], world.stations, world.attrs)
+    write_frames(folder / "w.zarr", 0, fields, world.observations(index))
+    measured(world, ["S04", "S01"]).save(folder / "w.obs")
+    return folder
+
+
+def test_another_process_opens_the_same(there):
+    source = observed(open_store(there / "w.zarr"), there / "w.obs")
+    again = reopened(pickle.loads(pickle.dumps(how_opened(source))))
+    index = np.arange(30)
+    np.testing.assert_array_equal(again.observations(index), source.observations(index))
+    assert again.attrs["digest"] == source.attrs["digest"]
+    plain = reopened(how_opened(open_store(there / "w.zarr")))
+    assert np.isfinite(plain.observations(index)).all()
+
+
+def test_what_lies_on_no_disk_cannot_be_opened_elsewhere(world):
+    for source in (world, ObservedSource(world, measured(world, ["S01"]))):
+        with pytest.raises(UserError, match="reads the data set from a disk"):
+            how_opened(source)
+
+
+def test_jobs_take_measurements(there, monkeypatch):
+    """Kriging from two sites that measured, and from the six of the data set."""
+    from co2net.models.interpolation import fit_statistical
+
+    monkeypatch.chdir(there)
+    store = open_store("w.zarr")
+    fit_statistical("interpolation", store, np.arange(48), there / "model", frames=8)
+    span = {"model": "model", "start": "2002-01-08", "end": "2002-01-08", "data": "w.zarr"}
+    fields = {}
+    for name, given in (("measured", "w.obs"), ("own", None)):
+        spec = Reconstruct(**span, observations=given, out=f"{name}.zarr").settled()
+        monkeypatch.chdir("/")  # a job runs elsewhere
+        spec.work(there, lambda share, text: None)
+        monkeypatch.chdir(there)
+        fields[name] = xr.open_zarr(f"{name}.zarr").co2.values
+    assert np.isfinite(fields["measured"]).all()
+    assert np.abs(fields["measured"] - fields["own"]).max() > 0.1
+    silent = Train(data="w.zarr", observations="w.obs").source().observations(np.arange(8))
+    assert np.isnan(silent[:, [0, 2, 3, 5]]).all()
+    asked = Evaluate(data="w.zarr", observations="w.obs", periods=["2002"])._request()
+    assert asked.observations == "w.obs"

@@ -17,6 +17,8 @@ from co2net.evaluation.entrants import Entrant, entrants, survey
 from co2net.evaluation.metrics import METRICS
 from co2net.evaluation.request import Outcome, Request, run
 from co2net.grid import LatLonGrid
+from co2net.observations import Observations
+from co2net.source import StationNetwork
 from tests.synthetic import SyntheticSource
 from tests.unit.evaluation.fakes import GRID, Fake, named
 
@@ -135,6 +137,29 @@ def test_stations_held_out(source: SyntheticSource, tmp_path: Path) -> None:
     assert "## Stations held out" in (tmp_path / "results.md").read_text()
     evaluated(source, [Fake("near", 0.5)], tmp_path, withhold="S00,S03", every=20)
     assert {row["code"] for row in lines(tmp_path / "stations.csv")} == {"S00", "S03"}
+
+
+def test_stations_judged_by_what_was_measured(source: SyntheticSource, tmp_path: Path) -> None:
+    """Two of the eight sites measured, one of them 3 ppm above the data set."""
+    index = np.arange(source.time.size)
+    values = source.observations(index)[:, [2, 5]] + np.float32([0, 3])
+    sites = source.stations
+    network = StationNetwork(
+        ("S02", "S05"), ("a", "b"), sites.lat[[2, 5]], sites.lon[[2, 5]], np.zeros(2), "measured"
+    )
+    count = np.ones(values.shape, dtype=np.int32)
+    about = {"title": "Measured", "simulated": False}
+    made = Observations(network, source.time, values, count, np.full_like(values, np.nan), about)
+    made.save(tmp_path / "o.obs")
+    done = evaluated(
+        source, [Fake("near", 0.5)], tmp_path / "out", withhold="S02,S05", cases=False,
+        observations=str(tmp_path / "o.obs"),
+    )  # fmt: skip
+    bias = {row["code"]: row["value"] for row in done.lines if row["metric"] == "bias"}
+    assert bias["S02"] - bias["S05"] == pytest.approx(3, abs=0.01)
+    wrote = json.loads((tmp_path / "out" / "stations.json").read_text())
+    assert wrote["data"]["observations"] == "Measured"
+    assert "--observations o.obs" in wrote["command"]
 
 
 def test_the_page_names_who_loses_to_the_climatology(
