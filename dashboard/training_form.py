@@ -15,7 +15,7 @@ import torch
 from co2net import models
 from co2net.assets import data_path
 from co2net.errors import UserError
-from co2net.jobs import Train, open_data
+from co2net.jobs import Train
 from co2net.training import TrainConfig
 from co2net.windows import SPLITS, TARGETS
 
@@ -47,6 +47,7 @@ class TrainForm(param.Parameterized):
     wind_loss = param.Number(_USUAL.wind_loss, bounds=(0, 100), precedence=1)
     data = param.String("", precedence=2)
     folder = param.String("", precedence=2)
+    observations = param.String("", precedence=2)
     split = param.Selector(default="carbontracker", objects=list(SPLITS), precedence=2)
     train = param.String("", precedence=2)
     validation = param.String("", precedence=2)
@@ -117,6 +118,7 @@ class TrainForm(param.Parameterized):
             name=self.title,
             config=config,
             data=self.place(),
+            observations=self.observations.strip() or None,
             years=self.years(),
             device=None if self.device == "auto" else self.device,
             threads=self.threads,
@@ -165,6 +167,7 @@ class TrainForm(param.Parameterized):
             "wind_loss": config.get("wind_loss"),
             "data": OTHER,
             "folder": spec.get("data", ""),
+            "observations": spec.get("observations") or "",
             "split": config.get("split"),
             "frames": config.get("frames"),
             "interval": config.get("interval"),
@@ -235,7 +238,7 @@ def coverage(spec: Train) -> Coverage:
         When there is none, or the settings are not sound.
     """
     spec = spec.settled()
-    source, years = open_data(spec.data), spec.split()
+    source, years = spec.source(), spec.split()
     frames, interval = spec.config["frames"], spec.config["interval"]
     there = source.time[source.available].astype("datetime64[M]")
     months = sorted({str(month) for month in there})

@@ -531,7 +531,14 @@ def _evaluate(row: Row, root: Path) -> str:
             break
     whole = [year for year in sorted({m[:4] for m in there}) if _months(there, year) == 12]
     periods = [*whole, *(m for m in there if m[:4] not in whole)] or [str(m) for m in months[-1:]]
-    spec = Evaluate(models=[str(row.run)], periods=periods, data=data, cases=False, threads=1)
+    spec = Evaluate(
+        models=[str(row.run)],
+        periods=periods,
+        data=data,
+        observations=row.about["spec"].get("observations"),
+        cases=False,
+        threads=1,
+    )
     return submit(spec, root).id
 
 

@@ -22,11 +22,13 @@ def test_the_form_makes_the_job_that_it_shows():
         "model": "co2net", "preset": "S", "target": "absolute", "embedding": "none",
         "wind_loss": " 0.5 ", "frames": "4", "interval": "2", "budget": "steps", "amount": "300",
         "batch": "2", "rate": "1e-3", "seed": "7", "device": "cpu", "train": "2002-2004, 2006",
-        "title": "<b>", "threads": "1",
+        "title": "<b>", "threads": "1", "observations": " /m.obs ",
     }.items():  # fmt: skip
         form.fill(name, text)
     spec = form.spec()
     assert (spec.name, spec.data, spec.device, spec.threads) == ("<b>", "/somewhere", "cpu", 1)
+    assert spec.observations == "/m.obs"
+    assert TrainForm(data="/somewhere").spec().observations is None
     assert spec.years == {
         "train": [[2002, 2004], [2006, 2006]],
         "validation": [[2001, 2001], [2019, 2019]],
