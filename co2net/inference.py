@@ -101,6 +101,7 @@ class Engine:
         self._busy: dict[tuple[str, int], tuple[Lock, int]] = {}
         self._computing: dict[str, Lock] = {}
         self._seconds: dict[str, float] = {}
+        self._lasted: dict[str, float] = {}
         self._disk: dict[str, Any] = {}
         self._models: dict[str, Reconstructor | str | Path] = {}
         self._stamps: dict[str, Any] = {}
@@ -190,6 +191,13 @@ class Engine:
     def times(self, what: str = TRUTH) -> Times:
         """(n,) the times that can be had: for a model, those whose whole window is there."""
         return self.source.time[self._possible(what, fresh=True)]
+
+    def quick(self, what: str) -> bool:
+        """Whether fields of a name came quickly when they were last not in memory.
+
+        False as long as none has been asked for.
+        """
+        return self._is_source(what) or self._lasted.get(what, np.inf) < BLOCK_SECONDS
 
     # -- fields ---------------------------------------------------------------------------
 
@@ -353,7 +361,9 @@ class Engine:
             if source:
                 found = self._read(what, block, size)
             else:
+                begun = monotonic()
                 found = self._compute(what, block, need, found)
+                self._lasted[what] = monotonic() - begun
             found.setflags(write=False)
             self._memory.put(key, found)
             return found

@@ -81,7 +81,8 @@ class Hovmoller:
         self._wanted = wanted
         self._title(layer, session.t("shell.computing"))
         work = partial(_means, session.service, layer, state.region, session.stretch())
-        self._work.submit(work, partial(self._apply, wanted))
+        pool = session.service.workers([layer])
+        self._work.submit(work, partial(self._apply, wanted), pool)
 
     def _title(self, layer: str, note: str = "") -> None:
         session = self.session

@@ -110,7 +110,7 @@ class Inspector:
             tell=tell,
             stale=lambda: session.closed or self._wanted != wanted,
         )
-        self._work.submit(work, lambda _: None)
+        self._work.submit(work, lambda _: None, session.service.workers(names))
 
     def _apply(self, wanted: Any, result: tuple[Any, NDArray[np.float32]]) -> None:
         if wanted != self._wanted:

@@ -555,6 +555,7 @@ class Session(Wording):
                 self.state.point,
             ),
             self._judged,
+            self.service.workers(models),
         )
 
     def _judged(self, numbers: Numbers) -> None:

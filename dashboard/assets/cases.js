@@ -97,6 +97,7 @@ export function render({model}) {
     one.title.textContent = text.title
     one.note.textContent = text.note
     one.when.textContent = text.when
+    one.node.classList.toggle("waiting", Boolean(text.waiting))
     one.node.setAttribute("aria-label", `${text.title}, ${text.when}`)
   })
   const draw_progress = () => { progress.textContent = facts.progress }

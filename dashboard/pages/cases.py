@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
-from html import escape
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,14 +20,15 @@ from co2net.evaluation.cases import Case, CaseSeries, case_series, load_cases
 from co2net.inference import TRUTH
 from co2net.regions import region
 from co2net.source import nearest_frame
+from dashboard.casebook import every, frames_of, limits_of, missing_months, story, table
 from dashboard.components import Part, css, dropdown, js
-from dashboard.maps.figures import MapFigures
-from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display, nice_limits, number
+from dashboard.maps.figures import MapFigures, tooltip
+from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display
 from dashboard.maps.projection import Raster
 from dashboard.numbers import Numbers
 from dashboard.pages import Page, one_model, shown_model
 from dashboard.plots import chart, paint, span
-from dashboard.service import Latest, Service
+from dashboard.service import Frame, Latest
 from dashboard.state import ViewState, World
 from dashboard.theme import line
 
@@ -40,8 +39,6 @@ MOMENTS = 4
 """Most moments whose difference maps are shown."""
 LINES = 8
 """Most series that are drawn, the truth among them."""
-COMPARISON_EVERY = 9
-"""Of months that are compared, every 9th frame counts: 27 a month, at all hours of the day."""
 _DEFAULTS = ("co2net-plus", "vit", "interpolation")
 _PAIR = ("truth", "model")
 _TELL_SECONDS = 0.3
@@ -64,51 +61,6 @@ class CasesPart(Part):
 
 class _StaleError(Exception):
     """Another case or other models have been asked for meanwhile."""
-
-
-def every(case: Case) -> int:
-    """Every how many frames of a case are read."""
-    return COMPARISON_EVERY if case.kind == "comparison" else 1
-
-
-def frames_of(case: Case, service: Service) -> NDArray[np.int64]:
-    """Positions of all frames of a case on the time axis, whether they hold data or not."""
-    time = service.source.time
-    parts = [np.flatnonzero((time >= a) & (time < b + 1)) for a, b in case.spans]
-    return np.concatenate(parts).astype(np.int64)
-
-
-def missing_months(case: Case, service: Service) -> list[str]:
-    """Months (YYYY-MM) of a case of which the data lack frames or that lie beyond them."""
-    there = service.source.available
-    index = frames_of(case, service)
-    months = service.source.time[index].astype("datetime64[M]")
-    lacking = set(months[~there[index]].astype(str).tolist())
-    for start, end in case.spans:
-        wanted = np.arange(start.astype("datetime64[M]"), end.astype("datetime64[M]") + 1)
-        lacking |= {str(month) for month in wanted if month not in months}
-    return sorted(lacking)
-
-
-def limits_of(case: Case, service: Service) -> tuple[float, float]:
-    """Colour limits of CO2 that hold for all frames of a case, and suit its surroundings.
-
-    5 and 95 % of the truth in the region's box and a quarter of its size around it (2 and 98 % of
-    the whole Earth), in some frames spread over the case.
-    """
-    source = service.source
-    index = frames_of(case, service)
-    index = index[np.linspace(0, index.size - 1, min(12, index.size)).astype(int)]
-    fields = service.engine.fields(TRUTH, source.time[index])
-    west, south, east, north = region(case.region).bounds
-    margin = max(east - west, north - south) / 4
-    rows = (source.grid.lat >= south - margin) & (source.grid.lat <= north + margin)
-    columns = (source.grid.lon - west + margin) % 360.0 <= east - west + 2 * margin
-    if not (rows.any() and columns.any()):
-        rows[:], columns[:] = True, True
-    share = [5, 95] if region(case.region).polygons else [2, 98]
-    low, high = np.nanpercentile(fields[:, rows][:, :, columns], share)
-    return nice_limits(float(low), float(high))
 
 
 class CasesView:
@@ -135,7 +87,8 @@ class CasesView:
         self._looking = self._whole = False
         self._fresh = self._due = True
         self._work: Latest[Any] = Latest(service.slow, session.deliver)
-        self._moments: Latest[Any] = Latest(service.quick, session.deliver)
+        self._moments: Latest[Any] = Latest(service.slow, session.deliver)
+        self._moments_asked: tuple[Any, ...] = ()
         self.pair = self._maps(_PAIR)
         self.shots = self._maps([f"moment{n}" for n in range(MOMENTS)])
         self._plot = self._figure()
@@ -373,7 +326,7 @@ class CasesView:
         service = self.session.service
         if case.key not in self._limits:
             self._limits[case.key] = limits_of(case, service)
-        frame = service.frame(layers, index)
+        frame = service.frame(layers, index, busy=self.session.computing)
         return case, layers, index, raster, frame, raster.project(frame.fields)
 
     def _show_frame(self, result: tuple[Any, ...]) -> None:
@@ -393,39 +346,68 @@ class CasesView:
             },
             session.t("map.station"),
         )
-        self.pair.show(images, frame.fields)
+        late = {role for role, layer in zip(_PAIR, layers, strict=True) if layer in frame.waiting}
+        self.pair.show(images, frame.fields, keep=late)
         self.board.tell(
-            pair=[self._panel(layer, index, layer in frame.faults) for layer in layers],
+            pair=[self._panel("pair", n, layer, index, frame) for n, layer in enumerate(layers)],
             value_bar=colour_bar(session.t("map.co2"), CO2, low, high),
         )
         session.painted(index, frame.faults)
-        if session.bar.playing:
+        if frame.waiting:
+            session.wait_for(set().union(*frame.waiting.values()), index, self._ask_frame)
+        elif session.bar.playing:
             session.service.look_ahead(layers, index)
 
-    def _panel(self, layer: str, index: int, absent: bool) -> dict[str, str]:
+    def _panel(self, group: str, n: int, layer: str, index: int, frame: Frame) -> dict[str, Any]:
         session = self.session
+        waiting = layer in frame.waiting
+        note = "map.absent" if layer in frame.faults else "shell.computing" if waiting else ""
+        when = session.caption(layer, index)
+        if waiting:  # the last frame stays, and its time with it
+            before = self.board.facts.get(group, [])
+            when = before[n]["when"] if n < len(before) else when
         return {
             "title": session.layer_name(layer),
-            "when": session.caption(layer, index),
-            "note": session.t("map.absent") if absent else "",
+            "when": when,
+            "note": session.t(note) if note else "",
+            "waiting": waiting,
         }
 
     def _ask_moments(self) -> None:
         what = self.shown(), self._moment_frames(), self.shots.raster
-        self._moments.submit(partial(self._compute_moments, *what), self._show_moments)
+        self._moments_asked = what
+        pool = self.session.service.workers(what[:1])
+        self._moments.submit(partial(self._compute_moments, what), lambda _: None, pool)
 
-    def _compute_moments(self, model: str, frames: list[int], raster: Raster) -> tuple[Any, ...]:
-        service = self.session.service
-        found = [service.frame([DIFFERENCE + model], index) for index in frames]
+    def _compute_moments(self, what: tuple[Any, ...]) -> None:
+        """What is there at once, then one moment of a slow model after the other."""
+        model, frames, raster = what
+        service, layers = self.session.service, [DIFFERENCE + model]
         empty = np.full((1, *service.source.grid.shape), np.nan, dtype=np.float32)
-        fields = [one.fields for one in found] + [empty] * (MOMENTS - len(found))
-        stacked = np.concatenate(fields)
-        return model, frames, raster, found, stacked, raster.project(stacked)
+        found = [service.frame(layers, index) for index in frames]
+        late = [n for n, one in enumerate(found) if one.waiting]
+        for n in (None, *late):
+            if self._moments_asked is not what or self.session.closed:
+                return
+            if n is not None:
+                found[n] = service.frame(layers, frames[n], patience=None)
+            fields = [one.fields for one in found] + [empty] * (MOMENTS - len(found))
+            stacked = np.concatenate(fields)
+            images = raster.project(stacked)
+            show = partial(self._show_moments, what, list(found), stacked, images)
+            self.session.deliver(show)
 
-    def _show_moments(self, result: tuple[Any, ...]) -> None:
-        model, frames, raster, found, fields, images = result
+    def _show_moments(
+        self,
+        what: tuple[Any, ...],
+        found: list[Frame],
+        fields: NDArray[np.float32],
+        images: NDArray[np.float32],
+    ) -> None:
         session = self.session
-        if session.view is not self or raster is not self.shots.raster:
+        model, frames, raster = what
+        stale = what is not self._moments_asked or raster is not self.shots.raster
+        if session.view is not self or stale:
             return
         layer = DIFFERENCE + model
         low, high = session.service.limits(layer, frames[0])
@@ -438,12 +420,10 @@ class CasesView:
             name = session.when(frames[n]) if n < len(frames) else ""
             hover[role] = (name, shown.unit, shown.digits, True)
         self.shots.set_hover(hover, session.t("map.station"))
-        self.shots.show(images, fields)
+        late = {role for role, one in zip(self.shots.roles, found, strict=False) if one.waiting}
+        self.shots.show(images, fields, keep=late)
         self.board.tell(
-            shots=[
-                self._panel(layer, index, layer in one.faults)
-                for index, one in zip(frames, found, strict=True)
-            ],
+            shots=[self._panel("shots", n, layer, frames[n], one) for n, one in enumerate(found)],
             difference_bar=colour_bar(session.t("map.co2_difference"), shown, low, high),
         )
 
@@ -460,7 +440,7 @@ class CasesView:
             self._asked = asked
         self._clear_series()
         work = partial(self._compute_series, self.case, names, asked)
-        self._work.submit(work, lambda _: None)
+        self._work.submit(work, lambda _: None, service.workers(names))
 
     def _compute_series(self, case: Case, names: tuple[str, ...], asked: tuple[Any, ...]) -> None:
         """The truth first, then one model after the other, each shown as it comes."""
@@ -469,7 +449,7 @@ class CasesView:
         told = [0.0]
 
         def progress(share: float, _: str, number: int, name: str) -> None:
-            if self._asked != asked:
+            if self._asked != asked or self.session.closed:
                 raise _StaleError
             if monotonic() - told[0] > _TELL_SECONDS:
                 told[0] = monotonic()
@@ -562,67 +542,15 @@ class CasesView:
         pad = max(0.02 * (days[-1] - days[0]), 0.5 * _DAY)
         self._plot.x_range.update(start=days[0] - pad, end=days[-1] + pad)
         self._label_axis(case)
-        rows = [("", "@label")]
-        rows += [(session.layer_name(name), f"@s{n}{{0.00}} ppm") for n, name in enumerate(names)]
-        self._hover.tooltips = rows
         for n, mark in enumerate(self._marks):
             moments = self._moment_frames()
             mark.visible = n < len(moments)
             if n < len(moments):
                 mark.location = self._stamp(moments[n])
         self._paint()
-        self.board.tell(table=self._table(found))
+        self.board.tell(table=table(found, session, session.state.theme))
         if last:
-            self.board.tell(story=self._story(found))
-
-    def _story(self, found: CaseSeries) -> str:
-        """The case's text with the numbers of this data set."""
-        session, lang = self.session, self.session.state.lang
-        values = {name: _plain(text) for name, text in found.placeholders(lang).items()}
-        if "best" in values:
-            values["best"] = session.layer_name(values["best"])
-        return found.case.fill(lang, values)
-
-    def _table(self, found: CaseSeries) -> str:
-        """HTML: every series' first, last, change, and scores; everything is escaped."""
-        t, theme = self.session.t, self.session.state.theme
-        columns = ["first", "last", "change", "rmse", "correlation", "amplitude"]
-        head = "".join(
-            f'<th scope="col" title="{escape(t(f"cases.{key}_hint"))}">'
-            f"{escape(t(f'cases.{key}'))}</th>"
-            for key in columns
-        )
-        scores = found.scores
-        best = found.best if len(scores) > 1 else ""
-        body = []
-        for name, values in found.values.items():
-            drawn = line(name, theme)
-            own = scores.get(name, {})
-            cells = [
-                number(float(values[0]), 1),
-                number(float(values[-1]), 1),
-                number(found.change(values), 1, signed=True),
-                *(
-                    number(own[key], 2) if key in own else ""
-                    for key in ("rmse", "correlation", "amplitude")
-                ),
-            ]
-            row = "".join(
-                f"<td{' class=best' if name == best and key == 'rmse' else ''}>{escape(cell)}</td>"
-                for key, cell in zip(columns, cells, strict=True)
-            )
-            body.append(
-                f'<tr data-model="{escape(name)}"><th scope="row">'
-                f'<span class="key" style="background:{drawn.colour}"></span>'
-                f"{escape(self.session.layer_name(name))}</th>{row}</tr>"
-            )
-        note = t("cases.note")
-        if found.case.months:
-            note += " " + t("cases.sampled", every=every(found.case))
-        return (
-            f'<table><thead><tr><th scope="col"></th>{head}</tr></thead>'
-            f"<tbody>{''.join(body)}</tbody></table><p class=hint>{escape(note)}</p>"
-        )
+            self.board.tell(story=story(found, session))
 
     def _paint(self) -> None:
         theme = self.session.state.theme
@@ -636,6 +564,11 @@ class CasesView:
             dots.glyph.update(fill_color=drawn.colour)
         for mark in self._marks:
             mark.line_color = line(TRUTH, theme).colour
+        rows = [
+            (self.session.layer_name(name), f"@s{n}{{0.00}} ppm")
+            for n, name in enumerate(names[:LINES])
+        ]
+        self._hover.tooltips = tooltip("@label", rows, theme)
 
     # -- words --------------------------------------------------------------------------
 
@@ -694,13 +627,6 @@ class CasesView:
     def _show_nothing(self) -> None:
         text = self._fault or self.session.t("cases.none")
         self.board.tell(chosen="", empty={"text": text, "months": []})
-
-
-def _plain(text: str) -> str:
-    """A number without a sign where it is nothing, and with a true minus; days as they are."""
-    if re.fullmatch(r"[+-]?0\.0+", text):
-        return text.lstrip("+-")
-    return "−" + text[1:] if text.startswith("-") else text
 
 
 def _case(word: str, world: World) -> str:

@@ -239,7 +239,7 @@ class CompareView(MapView):
             tell=tell,
             stale=lambda: session.closed or self._asked != wanted,
         )
-        self._spanning.submit(work, lambda found: None)
+        self._spanning.submit(work, lambda found: None, session.service.workers(wanted[0]))
 
     def _judged_span(self, wanted: tuple[Any, ...], found: SpanNumbers) -> None:
         if wanted != self._asked:

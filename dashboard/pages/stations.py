@@ -32,7 +32,7 @@ from co2net.grid import great_circle_km
 from co2net.jobs.folder import read_json
 from co2net.source import whole_months
 from dashboard.components import Part, css, dropdown, js
-from dashboard.maps.figures import MapFigures
+from dashboard.maps.figures import MapFigures, tooltip
 from dashboard.maps.layers import Display, colour_bar, nice_limits, number
 from dashboard.maps.projection import format_point
 from dashboard.numbers import Numbers
@@ -197,7 +197,8 @@ class StationsView:
         )
         dots.nonselection_glyph = None
         self._ring = dots
-        plot.add_tools(HoverTool(renderers=[dots], tooltips=[("@code", "@name"), ("", "@text")]))
+        self._site_hover = HoverTool(renderers=[dots])
+        plot.add_tools(self._site_hover)
 
     def _charts(self) -> None:
         t, lang = self.session.t, self.session.state.lang
@@ -365,13 +366,14 @@ class StationsView:
             self._asked = asked
         self._found = self._cycle = None
         if month and names and len(self.network):
-            self._work.submit(partial(self._compute, month, names, asked), lambda _: None)
+            work = partial(self._compute, month, names, asked)
+            self._work.submit(work, lambda _: None, self.session.service.workers(names))
 
     def _compute(self, month: str, names: tuple[str, ...], asked: tuple[Any, ...]) -> None:
         engine, told = self.session.service.engine, [0.0]
 
         def progress(share: float, name: str, what: str) -> None:
-            if self._asked != asked:
+            if self._asked != asked or self.session.closed:
                 raise _StaleError
             if monotonic() - told[0] > _TELL_SECONDS:
                 told[0] = monotonic()
@@ -510,7 +512,7 @@ class StationsView:
         self._draw_months(n, names)
 
     def _draw_series(self, n: int, names: tuple[str, ...]) -> None:
-        session, found = self.session, self._found
+        found = self._found
         empty = np.array([])
         if found is None:
             self._series_data.data = {
@@ -529,9 +531,6 @@ class StationsView:
         first, last = found.times[[0, -1]].astype("datetime64[ms]").astype(np.int64)
         self._series.x_range.update(start=float(first), end=float(last))
         span(self._series.y_range, [observed, *values], 2.0)
-        rows = [("", "@time{%F %H:%M} UTC"), (session.t("stations.observed"), "@observed{0.00}")]
-        rows += [(session.layer_name(name), f"@s{k}{{0.00}}") for k, name in enumerate(names)]
-        self._hover.update(tooltips=rows, formatters={"@time": "datetime"})
         residuals = [value - observed for value in values]
         finite = [one[np.isfinite(one)] for one in residuals]
         every = np.concatenate(finite) if finite else empty
@@ -614,6 +613,15 @@ class StationsView:
     def _paint(self) -> None:
         theme = self.session.state.theme
         truth = TOKENS[theme]["truth"]
+        rows = [(self.session.t("stations.observed"), "@observed{0.00} ppm")]
+        rows += [
+            (self.session.layer_name(name), f"@s{k}{{0.00}} ppm")
+            for k, name in enumerate(self.models())
+        ]
+        self._hover.update(
+            tooltips=tooltip("@time{%F %H:%M} UTC", rows, theme), formatters={"@time": "datetime"}
+        )
+        self._site_hover.tooltips = tooltip("@code @name", [("", "@text")], theme)
         for plot in (self._series, self._residuals, self._months):
             paint(plot, theme)
         groups = zip(

@@ -93,6 +93,12 @@ class Visit:
         self.page.goto(f"{self._address}/?{query}")
         return self.wait()
 
+    def go(self, query: str = "") -> Page:
+        """Go to an address and wait for nothing but the frame of the page."""
+        self.page.goto(f"{self._address}/?{query}")
+        self.page.wait_for_selector(".app", timeout=60_000)
+        return self.page
+
     def reach(self, query: str, selector: str) -> Page:
         """Go to a page without maps that fill it, and wait until an element is seen."""
         self.page.goto(f"{self._address}/?{query}")
@@ -108,6 +114,17 @@ class Visit:
         self.page.wait_for_selector(".panel canvas", timeout=milliseconds)
         self.page.wait_for_function(_PAINTED, timeout=milliseconds)
         return self
+
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of the colours of every map."""
+        found = self.page.evaluate(_SCALES)
+        return {role: tuple(limits) for role, limits in found.items()}
+
+    def paints(self, role: str, colours: int = 30) -> None:
+        """Wait until a panel shows a map, whatever the others do."""
+        self.page.wait_for_selector(f'[data-role="{role}"] canvas', timeout=60_000)
+        script = f'([role, least]) => {{ {_FIND} const map = all(document, `[data-role="${{role}}"] .map`)[0]; return colours(map) > least }}'
+        self.page.wait_for_function(script, arg=[role, colours], timeout=60_000)
 
     def shown(self) -> int:
         """The frame on screen."""
@@ -157,6 +174,11 @@ _DATA = """(column) => {
   }
   return {}
 }"""
+_SCALES = """() => Object.fromEntries([...Bokeh.documents[0]._all_models.values()]
+  .filter((model) => model.type === "Figure" && model.name?.startsWith("map-"))
+  .map((plot) => [plot.name.slice(4), plot.renderers.find((one) => one.glyph?.type === "Image")])
+  .map(([role, image]) => [role, image.glyph.color_mapper])
+  .map(([role, mapper]) => [role, [mapper.low, mapper.high]]))"""
 _COLOURS = f"(map) => {{ {_FIND} return colours(map) }}"
 _PAINTED = f"""() => {{ {_FIND}
   const maps = all(document, ".map")

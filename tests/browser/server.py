@@ -40,18 +40,19 @@ class Info:
 
 
 class Waves:
-    """A model that is wrong by a known wave, and takes its time."""
+    """A model that is wrong by a known wave, and may have to wait."""
 
     frames = 8
 
-    def __init__(self, name: str, size: float, grid: LatLonGrid, seconds: float = 0.0) -> None:
+    def __init__(self, name: str, size: float, grid: LatLonGrid, hold: Path | None = None) -> None:
         self.info = Info(name, f"test-{name}")
         self.grid = grid
-        self._size, self._seconds = size, seconds
+        self._size, self._hold = size, hold
 
     def reconstruct(self, source: FieldSource, index: Index) -> NDArray[np.float32]:
-        """Truth plus a wave."""
-        time.sleep(self._seconds)
+        """Truth plus a wave, when nothing holds the model."""
+        while self._hold is not None and self._hold.exists():
+            time.sleep(0.05)
         wave = self._size * np.sin(3 * np.radians(self.grid.lon))
         return source.read(["co2"], index)[0] + wave.astype(np.float32)
 
@@ -133,7 +134,7 @@ def main() -> None:
         Waves("co2net", 0.5, grid),
         Waves("vit", 1.5, grid),
         Waves("interpolation", 1.0, grid),
-        Waves("sloth", 2.0, grid, seconds=8.0),
+        Waves("sloth", 2.0, grid, hold=Path(store).with_name("hold")),
     ]
     serve(store, port=port, models=models, cache_dir=cache)
 

@@ -9,6 +9,10 @@ import xarray as xr
 from playwright.sync_api import expect
 
 ROLES = {"explore": ["main"], "compare": ["truth", "a", "b", "difference_a", "difference_b"]}
+DRAWN = """(name) => [...Bokeh.documents[0]._all_models.values()].some((model) =>
+  model.type === "ColumnDataSource" && "time" in model.data && name in model.data
+  && Array.from(model.data[name]).some(Number.isFinite))"""
+"""Whether a chart against time shows a series."""
 HOSTILE = (
     "page=%3Cimg%20src=x%20onerror=alert(1)%3E&time=9e99&point=nan,1e999&region=box:1,2"
     "&lang=%00&theme=no&co2=5&show=../../etc&models=__class__&below=x&view=x"
@@ -263,15 +267,35 @@ def test_the_first_hours_have_no_model(visit):
     expect(here.page.locator(".notice")).to_contain_text("reads 8 frames")
 
 
-def test_a_slow_model_holds_nobody_up(visit):
-    slow, quick = visit().open(), visit().open()
-    slow.page.goto(slow.page.url + "&show=sloth")
-    slow.page.wait_for_selector(".panel canvas")
-    before = quick.shown()
-    quick.page.locator(".timebar .forward").click()
-    expect(quick.page.locator(".timebar")).to_have_attribute("data-shown", str(before + 1))
-    # The other visitor still waits, and can see that.
-    expect(slow.page.locator(".app.busy")).to_be_visible()
+def test_a_slow_model_holds_nobody_up(visit, store):
+    hold = store.with_name("hold")  # as long as it is there, the model does not answer
+    hold.touch()
+    try:
+        slow = [visit(), visit()]
+        for here in slow:
+            here.go("page=compare&models=co2net,sloth&span=2")
+        for here in slow:  # the panels beside it are there, and its own say what they wait for
+            for role in ("truth", "a", "difference_a"):
+                here.paints(role)
+            for role in ("b", "difference_b"):
+                expect(here.page.locator(f'[data-role="{role}"].panel.waiting')).to_be_visible()
+                expect(here.page.locator(f'[data-role="{role}"] .note')).to_have_text("Computing…")
+        quick = visit().open("point=10,20&span=2")
+        before = quick.shown()
+        quick.page.locator(".timebar .forward").click()
+        expect(quick.page.locator(".timebar")).to_have_attribute("data-shown", str(before + 1))
+        expect(quick.page.locator(".numbers td.best").first).to_be_visible()
+        quick.page.wait_for_function(DRAWN, arg="s2", timeout=60_000)
+        quick.page.locator('.rail a[data-page="cases"]').click()
+        expect(quick.page.locator(".story:not([hidden])")).to_be_visible(timeout=60_000)
+        for here in slow:
+            expect(here.page.locator('[data-role="b"].panel.waiting')).to_be_visible()
+            assert here.colours("truth") > 30
+    finally:
+        hold.unlink()
+    for here in slow:
+        here.paints("b")
+        expect(here.page.locator(".panel.waiting")).to_have_count(0)
 
 
 def test_it_works_on_a_telephone(visit):

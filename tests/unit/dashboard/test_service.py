@@ -134,18 +134,32 @@ def test_dots_of_the_stations_are_in_the_units_of_their_panel(service):
     assert np.isnan(frame.sites[2]).all()
 
 
-def test_a_model_that_takes_its_time_is_shown_later():
+def test_a_model_that_takes_its_time_is_shown_later(tmp_path):
     source = SyntheticSource(start="2002-01-01", end="2002-01-10")
-    sloth = Waves("sloth", 1.0, source.grid, seconds=0.5)
-    service = Service(Engine(source, models=[Waves("vit", 1.5, source.grid), sloth]))
-    frame = service.frame(("truth", "vit", "diff:sloth"), 20, patience=0.2)
-    assert frame.waiting == {"diff:sloth": {"sloth"}}
-    assert np.isfinite(frame.fields[:2]).all()
-    done = threading.Event()
-    service.computed({"sloth"}, 20, done.set)
-    again = service.frame(("diff:sloth",), 20, busy={"sloth"}, patience=0.0)
-    assert again.waiting == {"diff:sloth": {"sloth"}}
-    assert done.wait(5)
+    hold = tmp_path / "hold"
+    hold.touch()
+    models = [Waves("vit", 1.5, source.grid), Waves("sloth", 1.0, source.grid, hold)]
+    service = Service(Engine(source, models=models))
+    try:
+        service.frame(("truth", "vit"), 20, patience=None)  # what is there already is quick
+        frame = service.frame(("truth", "vit", "diff:sloth"), 20, patience=2.0)
+        assert frame.waiting == {"diff:sloth": {"sloth"}}
+        assert np.isfinite(frame.fields[:2]).all()
+        done = threading.Event()
+        service.computed({"sloth"}, 20, done.set)
+        again = service.frame(("diff:sloth",), 20, busy={"sloth"}, patience=0.0)
+        assert again.waiting == {"diff:sloth": {"sloth"}}
+        # Work with a model that is slow, or that nobody has met, has threads of its own.
+        assert service.workers(["diff:vit", "air_temperature"]) is service.slow
+        assert service.workers(["truth", "diff:sloth"]) is service.patient
+        # However many frames of the slow one are waited for, others have their turn.
+        for index in range(21, 61):
+            service.computed({"sloth"}, index, lambda: None)
+        assert not service.frame(("truth", "vit"), 22, patience=30.0).waiting
+        assert not done.is_set()
+    finally:
+        hold.unlink()
+    assert done.wait(60)
     assert service.frame(("diff:sloth",), 20, patience=None).waiting == {}
     service.close()
 
