@@ -19,7 +19,9 @@ that report, ``C`` their covariance and ``c`` that of the cells with them,
 Covariances differ by season and hour of the day, for a nocturnal boundary layer is no afternoon:
 each class is shrunk towards the mean over all classes as if ``kappa`` more frames had been seen.
 Covariances between places far apart are tapered (Gaspari and Cohn 1999, eq. 4.10), for there they
-are mostly chance. ``kappa``, the taper's length and the ridge on ``C`` are chosen on blocks of
+are mostly chance. Errors that a source reports of its observations (`co2net.source.noise_of`) are
+added to the diagonal of ``C``, unless ``C`` was learned from that kind of observations and holds
+their mean already. ``kappa``, the taper's length and the ridge on ``C`` are chosen on blocks of
 the training frames that were held out; no frame outside ``index`` is ever read.
 """
 
@@ -42,7 +44,7 @@ from numpy.typing import ArrayLike, NDArray
 from co2net.assets import atomic_path, data_path, provenance
 from co2net.errors import UserError
 from co2net.grid import EARTH_RADIUS_M, LatLonGrid
-from co2net.source import FieldSource, Index, StationNetwork
+from co2net.source import FieldSource, Index, StationNetwork, noise_of
 
 Float = NDArray[np.float32]
 Progress = Callable[[float, str], None]
@@ -216,6 +218,8 @@ class Background:
             "data": {k: source.attrs.get(k) for k in ("title", "version", "digest", "simulated")},
             "provenance": provenance(),
         }
+        if noise_of(source, index[:1]) is not None:
+            notes["noise_included"] = True
         tell(1.0, "background fitted")
         return cls(
             source.grid,
@@ -256,7 +260,9 @@ class Background:
         times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
         return self.climatology(times) + self.level(times, observations)[:, None, None]
 
-    def interpolate(self, times: ArrayLike, observations: Float) -> Float:
+    def interpolate(
+        self, times: ArrayLike, observations: Float, noise: Float | None = None
+    ) -> Float:
         """(n, H, W) umol/mol: optimal interpolation of the stations that report.
 
         Parameters
@@ -264,6 +270,9 @@ class Background:
         times : (n,) datetime64
         observations : (n, S) umol/mol
             NaN where a station is silent: its row and column leave the covariance.
+        noise : (n, S) umol/mol or None
+            Standard errors of the observations, NaN where not known: their squares are added to
+            the diagonal of the covariance.
         """
         times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
         departure = self.departures(times, observations)
@@ -277,7 +286,8 @@ class Background:
             if not there[n].any():
                 level[n] = self.trend_at(times[n : n + 1])[0]
                 continue
-            weights, gain = self._gain(int(season[n]), int(step[n]), int(slot[n]), there[n])
+            error = error_variance(noise, n, there[n])
+            weights, gain = self._gain(int(season[n]), int(step[n]), int(slot[n]), there[n], error)
             values = departure[n, there[n]]
             level[n] = weights @ values
             amounts[n] = gain @ (values - level[n])
@@ -442,15 +452,21 @@ class Background:
         return level
 
     def _gain(
-        self, season: int, step: int, slot: int, there: NDArray[np.bool_]
+        self,
+        season: int,
+        step: int,
+        slot: int,
+        there: NDArray[np.bool_],
+        error: NDArray[np.float64] | None = None,
     ) -> tuple[Float, Float]:
         """Level weights (s,) and gain (P, s) for the s stations that report; kept for reuse.
 
-        Season -1 stands for the covariance over all classes.
+        Season -1 stands for the covariance over all classes. With the (s,) variances of their
+        errors nothing is kept: they are others at every frame.
         """
         key = (season, step, slot, there.tobytes())
         with self._lock:
-            if key in self._gains:
+            if key in self._gains and error is None:
                 self._gains.move_to_end(key)
                 return self._gains[key]
         if season < 0:
@@ -466,6 +482,9 @@ class Background:
 
             covariance = between(self.covariance)[np.ix_(there, there)]
             cross = between(self.cross)[:, there]
+        if error is not None:
+            weights, gain = kriging(covariance + np.diag(error), cross)
+            return weights.astype(np.float32), gain.astype(np.float32)
         weights, gain = kriging(covariance, cross)
         result = weights.astype(np.float32), gain.astype(np.float32)
         with self._lock:
@@ -473,6 +492,19 @@ class Background:
             while len(self._gains) > _GAINS_KEPT:
                 self._gains.popitem(last=False)
         return result
+
+
+def error_variance(
+    noise: Float | None, row: int, there: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """(s,) (umol/mol)^2: of the errors of a row of observations, those that are ``there``.
+
+    Zero where an error is not known; None where none is, or where there is no ``noise`` at all.
+    """
+    if noise is None:
+        return None
+    found = np.nan_to_num(np.square(noise[row, there], dtype=np.float64))
+    return found if found.any() else None
 
 
 def kriging(

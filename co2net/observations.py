@@ -52,10 +52,19 @@ class Observations:
     attrs: Mapping[str, Any]
 
     @cached_property
+    def noise(self) -> NDArray[np.float32]:
+        """(N, S) umol/mol: standard error of each mean; NaN where it is not known.
+
+        ``spread / sqrt(count)``, as if the values in a mean erred independently.
+        """
+        return (self.spread / np.sqrt(np.maximum(self.count, 1))).astype(np.float32)
+
+    @cached_property
     def digest(self) -> str:
-        """Short fingerprint of times, sites and values."""
+        """Short fingerprint of times, sites, values and their errors."""
         found = hashlib.sha256("\n".join(self.stations.code).encode())
-        for values in (self.time.astype(np.int64), self.stations.lat, self.stations.lon, self.co2):
+        sites = self.stations
+        for values in (self.time.astype(np.int64), sites.lat, sites.lon, self.co2, self.noise):
             found.update(np.ascontiguousarray(values).tobytes())
         return found.hexdigest()[:12]
 
@@ -165,12 +174,13 @@ class ObservedSource(FieldsOf):
         if set(given.code) <= set(known):
             self.stations = source.stations
             places = np.array([known[code] for code in given.code], dtype=np.int64)
-            self._values = np.full((frames.size, len(known)), np.nan, dtype=np.float32)
+            self._values, self._noise = np.full((2, frames.size, len(known)), np.float32(np.nan))
             self._values[:, places] = observations.co2[frames]
+            self._noise[:, places] = observations.noise[frames]
         else:
             given.cells(source.grid)
             self.stations = given
-            self._values = observations.co2[frames]
+            self._values, self._noise = observations.co2[frames], observations.noise[frames]
         self._at = np.full(source.time.size, -1, dtype=np.int64)
         self._at[self._rows] = np.arange(frames.size)
         parts = [str(source.attrs.get("digest")), observations.digest]
@@ -183,9 +193,15 @@ class ObservedSource(FieldsOf):
 
     def observations(self, index: Index) -> NDArray[np.float32]:
         """See `FieldSource.observations`."""
+        return self._on_frames(self._values, index)
+
+    def noise(self, index: Index) -> NDArray[np.float32]:
+        """See `co2net.source.noise_of`."""
+        return self._on_frames(self._noise, index)
+
+    def _on_frames(self, values: NDArray[np.float32], index: Index) -> NDArray[np.float32]:
         at = self._at[np.asarray(index, dtype=np.int64)]
-        values = self._values[np.maximum(at, 0)]
-        return np.where((at >= 0)[:, None], values, np.float32(np.nan))
+        return np.where((at >= 0)[:, None], values[np.maximum(at, 0)], np.float32(np.nan))
 
 
 def observed(source: FieldSource, path: str | Path | None) -> FieldSource:

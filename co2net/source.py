@@ -136,6 +136,19 @@ class FieldsOf:
         """See `FieldSource.read`."""
         return self._source.read(names, index)
 
+    def noise(self, index: Index) -> NDArray[np.float32] | None:
+        """See `noise_of`."""
+        return noise_of(self._source, index)
+
+
+def noise_of(source: FieldSource, index: Index) -> NDArray[np.float32] | None:
+    """(len(index), S) umol/mol: standard error of what stations report, NaN where not known.
+
+    None of a source that knows none: whatever has no method ``noise``.
+    """
+    known = getattr(source, "noise", None)
+    return None if known is None else known(index)
+
 
 def frame_index(source: FieldSource, times: Any) -> Index:
     """Positions of times in a source.

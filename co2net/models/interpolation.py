@@ -16,7 +16,7 @@ from co2net.grid import LatLonGrid
 from co2net.models.base import ModelInfo
 from co2net.models.interpolation_window import WindowInterpolation
 from co2net.models.kriging import Kriging
-from co2net.source import FieldSource, Index
+from co2net.source import FieldSource, Index, noise_of
 
 Progress = Callable[[float, str], None]
 
@@ -102,10 +102,7 @@ class StatisticalReconstructor:
             },
             digest=digest,
         )
-        if method is not None:
-            self._estimate = method.estimate
-        else:
-            self._estimate = background.field if name == "climatology" else background.interpolate
+        self._estimate = background.interpolate if method is None else method.estimate
 
     def reconstruct(self, source: FieldSource, index: Index) -> NDArray[np.float32]:
         """(n, H, W) umol/mol at the frames ``index``, from the observations of their windows.
@@ -123,8 +120,11 @@ class StatisticalReconstructor:
                 f"`co2net train --model {self.info.name}`"
             )
         index = np.asarray(index, dtype=np.int64)
+        if self.info.name == "climatology":
+            return self.background.field(source.time[index], source.observations(index))
         if not isinstance(self.method, WindowInterpolation):
-            return self._estimate(source.time[index], source.observations(index))
+            seen, noise = source.observations(index), self._noise(source, index)
+            return self._estimate(source.time[index], seen, noise)
         if source.step != np.timedelta64(self.method.step, "s"):
             hours = source.step / np.timedelta64(3600, "s")
             raise UserError(
@@ -141,8 +141,13 @@ class StatisticalReconstructor:
                 f"{self.frames} frames up to it; start later or add the earlier frames"
             )
         frames, place = np.unique(wanted, return_inverse=True)
-        seen = source.observations(frames)[place.reshape(wanted.shape)]
-        return self._estimate(source.time[index], seen)
+        place = place.reshape(wanted.shape)
+        seen, noise = source.observations(frames)[place], self._noise(source, frames)
+        return self._estimate(source.time[index], seen, None if noise is None else noise[place])
+
+    def _noise(self, source: FieldSource, index: Index) -> NDArray[np.float32] | None:
+        """(n, S) standard errors of the observations that the covariances do not hold yet."""
+        return None if self.background.notes.get("noise_included") else noise_of(source, index)
 
 
 def load_statistical(name: str, folder: str | Path | None = None) -> StatisticalReconstructor:

@@ -41,7 +41,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from co2net.assets import atomic_path, provenance
-from co2net.background import Background, gaspari_cohn, kriging, station_distances
+from co2net.background import (
+    Background,
+    error_variance,
+    gaspari_cohn,
+    kriging,
+    station_distances,
+)
 from co2net.errors import UserError
 from co2net.source import FieldSource, Index
 
@@ -192,7 +198,7 @@ class WindowInterpolation:
         """Trained values beside those of the background."""
         return self.cross.size + self.deviation.size + self.correlation.size + 1
 
-    def estimate(self, times: ArrayLike, observations: Float) -> Float:
+    def estimate(self, times: ArrayLike, observations: Float, noise: Float | None = None) -> Float:
         """(n, H, W) umol/mol at the last frames of windows.
 
         Parameters
@@ -203,6 +209,9 @@ class WindowInterpolation:
             Of the windows, last frame last. NaN where a station is silent: its row and column
             leave the covariance, which is exact. Where no station reports in the whole window the
             result is the climatology at the level of the training years' trend.
+        noise : (n, T, S) umol/mol or None
+            Standard errors of the observations, NaN where not known: their squares are added to
+            the diagonal of the covariance.
         """
         times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
         back = np.arange(self.frames)[::-1] * np.timedelta64(self.step, "s")
@@ -218,6 +227,7 @@ class WindowInterpolation:
         ).reshape(observations.shape)
         departure = in_time[:, ::-1].reshape(times.size, -1)  # last frame first, as in C
         there = np.isfinite(departure)
+        errors = None if noise is None else noise[:, ::-1].reshape(departure.shape)
         slot = self.background.slot(times)
         level = np.empty(times.size, dtype=np.float32)
         amounts = np.zeros((times.size, self.cross.shape[2]), dtype=np.float32)
@@ -225,7 +235,8 @@ class WindowInterpolation:
             if not there[n].any():
                 level[n] = self.background.trend_at(times[n : n + 1])[0]
                 continue
-            weights, gain = self._gain(int(slot[n]), there[n])
+            error = error_variance(errors, n, there[n])
+            weights, gain = self._gain(int(slot[n]), there[n], error)
             values = departure[n, there[n]]
             level[n] = weights @ values
             amounts[n] = gain @ (values - level[n])
@@ -238,15 +249,24 @@ class WindowInterpolation:
         """(TS, TS) (umol/mol)^2: of a window's departures that ends at a slot, ridge included."""
         return _window_covariance(self.correlation, self.deviation, self._before, slot, self.ridge)
 
-    def _gain(self, slot: int, there: NDArray[np.bool_]) -> tuple[Float, Float]:
-        """Level weights (s,) and gain (1 + P, s) of the s values that there are; kept for reuse."""
+    def _gain(
+        self, slot: int, there: NDArray[np.bool_], error: NDArray[np.float64] | None
+    ) -> tuple[Float, Float]:
+        """Level weights (s,) and gain (1 + P, s) of the s values that there are.
+
+        Kept for reuse; not so with the (s,) variances of their errors, others in every window.
+        """
         key = (slot, there.tobytes())
         with self._lock:
-            if key in self._gains:
+            if key in self._gains and error is None:
                 self._gains.move_to_end(key)
                 return self._gains[key]
         cross = self.cross[slot].swapaxes(0, 1).reshape(self.cross.shape[2], -1)[:, there]
-        weights, gain = kriging(self.covariance(slot)[np.ix_(there, there)], cross)
+        covariance = self.covariance(slot)[np.ix_(there, there)]
+        if error is not None:
+            weights, gain = kriging(covariance + np.diag(error), cross)
+            return weights.astype(np.float32), gain.astype(np.float32)
+        weights, gain = kriging(covariance, cross)
         result = weights.astype(np.float32), gain.astype(np.float32)
         with self._lock:
             self._gains[key] = result

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from co2net.assets import atomic_path, provenance
-from co2net.background import Background, kriging, station_distances
+from co2net.background import Background, error_variance, kriging, station_distances
 from co2net.errors import UserError
 from co2net.grid import EARTH_RADIUS_M
 from co2net.source import FieldSource, Index
@@ -166,7 +166,7 @@ class Kriging:
         """Trained values beside those of the background."""
         return self.sill.size + self.length.size + self.nugget.size
 
-    def estimate(self, times: ArrayLike, observations: Float) -> Float:
+    def estimate(self, times: ArrayLike, observations: Float, noise: Float | None = None) -> Float:
         """(n, H, W) umol/mol: kriging of the stations that report.
 
         Parameters
@@ -175,6 +175,9 @@ class Kriging:
         observations : (n, S) umol/mol
             NaN where a station is silent: it is left out. Where none reports the result is the
             climatology at the level of the training years' trend.
+        noise : (n, S) umol/mol or None
+            Standard errors of the observations, NaN where not known; their squares come on top
+            of the nugget.
         """
         times = np.atleast_1d(np.asarray(times, dtype="datetime64[s]"))
         departure = self.background.departures(times, observations)
@@ -185,7 +188,8 @@ class Kriging:
             if not there[n].any():
                 flat[n] += np.float32(self.background.trend_at(times[n : n + 1])[0])
                 continue
-            weights, gain = self._gain(int(slot[n]), there[n])
+            error = error_variance(noise, n, there[n])
+            weights, gain = self._gain(int(slot[n]), there[n], error)
             values = departure[n, there[n]]
             level = weights @ values
             flat[n] += level + gain @ (values - level)
@@ -197,15 +201,23 @@ class Kriging:
         found = exponential(arc, self.sill[slot], self.length[slot])
         return found + self.nugget[slot] * np.eye(arc.shape[0])
 
-    def _gain(self, slot: int, there: NDArray[np.bool_]) -> tuple[Float, Float]:
-        """Level weights (s,) and gain (N, s) of the s stations that report; kept for reuse."""
+    def _gain(
+        self, slot: int, there: NDArray[np.bool_], error: NDArray[np.float64] | None
+    ) -> tuple[Float, Float]:
+        """Level weights (s,) and gain (N, s) of the s stations that report.
+
+        Kept for reuse; not so with the (s,) variances of their errors, others at every frame.
+        """
         key = (slot, there.tobytes())
         with self._lock:
-            if key in self._gains:
+            if key in self._gains and error is None:
                 self._gains.move_to_end(key)
                 return self._gains[key]
         covariance = self.covariance(slot)[np.ix_(there, there)]
         cross = exponential(self._arcs[:, there], self.sill[slot], self.length[slot])
+        if error is not None:
+            weights, gain = kriging(covariance + np.diag(error), cross)
+            return weights.astype(np.float32), gain.astype(np.float32)
         weights, gain = kriging(covariance, cross)
         result = weights.astype(np.float32), gain.astype(np.float32)
         with self._lock:

@@ -8,11 +8,13 @@ import xarray as xr
 
 from co2net.background import Background
 from co2net.errors import UserError
+from co2net.evaluation.sites import Withheld
 from co2net.grid import LatLonGrid
 from co2net.jobs import Evaluate, Reconstruct, Train
+from co2net.models.interpolation import StatisticalReconstructor, fit_statistical
 from co2net.observations import Observations, ObservedSource, how_opened, observed, reopened
 from co2net.schema import create_store, open_store, write_frames
-from co2net.source import StationNetwork
+from co2net.source import StationNetwork, noise_of
 from tests.synthetic import SyntheticSource
 
 
@@ -148,8 +150,6 @@ def test_what_lies_on_no_disk_cannot_be_opened_elsewhere(world):
 
 def test_jobs_take_measurements(there, monkeypatch):
     """Kriging from two sites that measured, and from the six of the data set."""
-    from co2net.models.interpolation import fit_statistical
-
     monkeypatch.chdir(there)
     store = open_store("w.zarr")
     fit_statistical("interpolation", store, np.arange(48), there / "model", frames=8)
@@ -167,3 +167,92 @@ def test_jobs_take_measurements(there, monkeypatch):
     assert np.isnan(silent[:, [0, 2, 3, 5]]).all()
     asked = Evaluate(data="w.zarr", observations="w.obs", periods=["2002"])._request()
     assert asked.observations == "w.obs"
+
+
+# -- errors of the observations ---------------------------------------------------------------
+
+
+def test_the_error_of_a_mean_is_that_of_its_values_over_the_root_of_their_number(world):
+    made = measured(world, ["S04", "S01"], first=16)
+    noise = ObservedSource(world, made).noise(np.array([3, 16, 40]))
+    assert np.isnan(noise[0]).all()  # before the record
+    there = made.count[[0, 24]] == 3
+    np.testing.assert_allclose(noise[1:, [4, 1]][there], 0.5 / np.sqrt(3), rtol=1e-6)
+    assert np.isnan(noise[:, [0, 2, 3, 5]]).all()
+    assert noise_of(world, np.arange(3)) is None
+    assert noise_of(Withheld(world, [1]), np.arange(3)) is None
+    np.testing.assert_array_equal(
+        Withheld(ObservedSource(world, made), [1]).noise(np.array([40])), noise[2:]
+    )
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """A year of a world, of whose twelve sites every other one errs by 6 ppm and says so."""
+    world = SyntheticSource(LatLonGrid.regular(12, 18), "2001-12-01", "2002-03-10", sites=12)
+    sites = world.stations
+    error = np.where(np.arange(12) % 2, 6.0, 0.1).astype(np.float32)
+    exact = world.observations(np.arange(world.time.size))
+    rng = np.random.default_rng(3)
+    values = (exact + error * rng.standard_normal(exact.shape)).astype(np.float32)
+    about = {"title": "measured", "simulated": False}
+    known = np.broadcast_to(error, values.shape).astype(np.float32)
+    one = np.ones(values.shape, dtype=np.int32)
+    given = Observations(sites, world.time, values, one, known, about)
+    silent = Observations(sites, world.time, values, one, np.full_like(known, np.nan), about)
+    return world, ObservedSource(world, given), ObservedSource(world, silent)
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("interpolation", 0.8), ("kriging", 0.97), ("interpolation-window", 0.8)]
+)
+def test_reported_errors_give_better_fields(noisy, tmp_path, name, share):
+    """Beside the same values without their errors; and the same bits where none is known."""
+    world, told, untold = noisy
+    model = fit_statistical(name, world, np.arange(640), tmp_path / name, frames=4)
+    index = np.arange(660, 780, 9)
+    truth = world.read(["co2"], index)[0]
+    weights = world.grid.weights
+
+    def rmse(source):
+        return np.sqrt(np.mean((model.reconstruct(source, index) - truth) ** 2 * weights))
+
+    assert rmse(told) < share * rmse(untold)
+    plain = StatisticalReconstructor(name, model.background, model.method)
+    np.testing.assert_array_equal(
+        plain.reconstruct(untold, index),
+        plain._estimate(*asked(plain, untold, index)),
+    )
+
+
+def asked(model, source, index):
+    """Times and values as the method takes them, without a word of errors."""
+    if model.frames == 1:
+        return source.time[index], source.observations(index)
+    window = index[:, None] + np.arange(1 - model.frames, 1)
+    seen = source.observations(window.ravel()).reshape(*window.shape, -1)
+    return source.time[index], seen
+
+
+def test_covariances_of_measurements_hold_their_errors_already(noisy, tmp_path):
+    world, told, _ = noisy
+    model = fit_statistical("interpolation", told, np.arange(640), tmp_path / "m")
+    assert model.background.notes["noise_included"] is True
+    index = np.array([700])
+    found = model.reconstruct(told, index)
+    background = model.background
+    np.testing.assert_array_equal(
+        found, background.interpolate(told.time[index], told.observations(index))
+    )
+    assert "noise_included" not in Background.fit(world, np.arange(96)).notes
+
+
+def test_an_endless_error_is_as_good_as_silence(noisy):
+    world, told, _ = noisy
+    background = Background.fit(world, np.arange(480))
+    times, seen = told.time[[500]], told.observations(np.array([500]))
+    silent, noise = seen.copy(), np.full_like(seen, np.nan)
+    silent[0, 3], noise[0, 3] = np.nan, 1e6
+    np.testing.assert_allclose(
+        background.interpolate(times, seen, noise), background.interpolate(times, silent), atol=1e-2
+    )
