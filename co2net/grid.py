@@ -178,10 +178,8 @@ class LatLonGrid:
     def land_fraction(self) -> NDArray[np.float64]:
         """(H, W) 0..1: share of land, from the shipped quarter-degree mask."""
         mask = _land_mask()
-        rows = _overlap(self.lat_edges, np.linspace(-90, 90, mask.shape[0] + 1), sine=True)
-        fine = np.linspace(-180, 180, mask.shape[1] + 1)
-        turns = [_overlap(self.lon_edges, fine + turn, sine=False) for turn in (-360.0, 0.0, 360.0)]
-        columns = np.sum(turns, axis=0)
+        fine = LatLonGrid.regular(*mask.shape)
+        rows, columns = overlaps(fine, self)
         return np.clip(rows @ mask @ columns.T, 0.0, 1.0)
 
     def cell(self, lat: ArrayLike, lon: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -220,6 +218,36 @@ def _overlap(
     high = np.minimum(coarse[1:, None], fine[None, 1:])
     low = np.maximum(coarse[:-1, None], fine[None, :-1])
     return np.clip(high - low, 0, None) / np.diff(coarse)[:, None]
+
+
+def overlaps(
+    source: LatLonGrid, target: LatLonGrid
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(H', H) and (W', W): the share of each target cell that a source cell covers, a side each."""
+    rows = _overlap(target.lat_edges, source.lat_edges, sine=True)
+    turns = [
+        _overlap(target.lon_edges, source.lon_edges + turn, sine=False)
+        for turn in (-360.0, 0.0, 360.0)
+    ]
+    return rows, np.sum(turns, axis=0)
+
+
+def area_mean(field: ArrayLike, source: LatLonGrid, target: LatLonGrid) -> NDArray[np.float64]:
+    """(..., H', W'): mean over the part of each target cell that has values; NaN without any.
+
+    Parameters
+    ----------
+    field : (..., H, W)
+        Values on ``source``; NaN where there are none.
+    """
+    field = np.asarray(field, dtype=np.float64)
+    if field.shape[-2:] != source.shape:
+        raise UserError(f"area_mean: field of shape {field.shape[-2:]} is not on {source}")
+    rows, columns = overlaps(source, target)
+    there = np.isfinite(field)
+    total = rows @ np.where(there, field, 0.0) @ columns.T
+    weight = rows @ there.astype(np.float64) @ columns.T
+    return np.where(weight > 1e-9, total / np.maximum(weight, 1e-9), np.nan)
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -94,7 +95,12 @@ def box_region(west: float, south: float, east: float, north: float) -> Region:
 @cache
 def regions() -> dict[str, Region]:
     """All named regions of ``data/regions.geojson``, in its order."""
-    with data_path("regions.geojson").open(encoding="utf-8") as handle:
+    return read_regions(data_path("regions.geojson"))
+
+
+def read_regions(path: Path) -> dict[str, Region]:
+    """The regions of a GeoJSON file, by key and in its order."""
+    with path.open(encoding="utf-8") as handle:
         features = json.load(handle)["features"]
     found = {}
     for feature in features:

@@ -271,6 +271,17 @@ class Fluxes:
 
     # -- fluxes ----------------------------------------------------------------------------
 
+    def ocean(self, year: int, month: int, climate: NDArray[np.float32]) -> Array:
+        """(H, W) umol m-2 s-1 of the cell, land and sea: exchange with the ocean in a month.
+
+        Parameters
+        ----------
+        climate : (T, H, W) K
+            `Weather.climate` of the month's frames.
+        """
+        pattern = self._open * open_water(climate)
+        return self._spread(self.target("ocean", year, month), pattern)
+
     def fires(self, frames: Frames) -> NDArray[np.float32]:
         """(T, H, W) umol m-2 s-1: burning in the dry season, on dry days, by day."""
         t = frames.time
@@ -359,8 +370,7 @@ class Fluxes:
         if event is not None:
             land += event
 
-        ice = np.clip((frames.climate[:: max(1, t.size // 4)].mean(axis=0) - 268.0) / 6.0, 0.05, 1)
-        ocean = self._spread(self.target("ocean", year, month), self._open * ice)
+        ocean = self.ocean(year, month, frames.climate)
         fossil = self._spread(self.target("fossil", year, month), self._cities)
         angle = 2 * np.pi * (t % 1.0)[:, None] + np.radians(self.grid.lon)[None]
         daily = 1 + 0.25 * np.cos(angle - 2 * np.pi * 15 / 24)
@@ -369,6 +379,18 @@ class Fluxes:
             "ocean": np.broadcast_to(ocean.astype(np.float32), land.shape),
             "fossil": (fossil[None] * daily[:, None, :]).astype(np.float32),
         }
+
+
+def open_water(climate: NDArray[np.float32]) -> Array:
+    """(H, W) 0.05-1: what the cold leaves open of the sea in a month.
+
+    Parameters
+    ----------
+    climate : (T, H, W) K
+        `Weather.climate` of the month's frames.
+    """
+    mean = climate[:: max(1, len(climate) // 4)].mean(axis=0)
+    return np.clip((mean - 268.0) / 6.0, 0.05, 1)
 
 
 def _share(pattern: Array, area: Array) -> Array:

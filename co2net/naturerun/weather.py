@@ -410,13 +410,18 @@ class Weather:
         low = self.config.hadley * (-north + south - 0.8 * cross + ferrel)
         return _HADLEY_SHARE[None, :, None] * low[:, None]
 
-    def climate(self, t: NDArray[np.float64]) -> NDArray[np.float32]:
-        """(T, H, W) K: mean air temperature at sea level for the season."""
+    def climate(
+        self, t: NDArray[np.float64], continentality: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float32]:
+        """(T, H, W) K: mean air temperature at sea level for the season.
+
+        ``continentality`` (H, W) is that of the cells by default; zeros give the open sea's.
+        """
         lat = self.grid.lat[:, None]
         sine = np.sin(np.radians(lat))
         mean = 300.0 - 37.0 * sine**2 - 12.0 * sine**6 - 14.0 * np.clip(-sine, 0, 1) ** 8
         size = np.abs(sine) ** 1.2
-        land = self.continentality
+        land = self.continentality if continentality is None else continentality
         amplitude = np.sign(sine) * size * (4.0 + 17.0 * land)
         late = np.radians(205.0 + 20.0 * (1 - land)) * 360.0 / YEAR_DAYS  # hottest, day of year
         phase = year_phase(t)
