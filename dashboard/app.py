@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 from tornado.web import RequestHandler
@@ -21,6 +21,9 @@ from dashboard.pages import registry
 from dashboard.service import Service
 from dashboard.session import Session
 from dashboard.state import ViewState, World, in_order
+
+if TYPE_CHECKING:
+    from co2net.ocean.fields import OceanFields
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ def serve(
     models: Sequence[Any] | None = None,
     open_browser: bool = False,
     cache_dir: str | Path | None = None,
+    sea: OceanFields | None = None,
 ) -> None:
     """Serve the page until the process ends.
 
@@ -80,6 +84,8 @@ def serve(
         Open the page in a browser.
     cache_dir
         Folder for computed fields; ``data/cache`` by default.
+    sea
+        What is known of the ocean; None: what belongs to the data set.
 
     Raises
     ------
@@ -90,7 +96,7 @@ def serve(
     source: FieldSource = open_store(path) if path is not None else store  # type: ignore[assignment]
     cache = data_path("cache") if cache_dir is None else cache_dir
     engine = Engine(source, models=models, cache_dir=cache)
-    service = Service(engine, path)
+    service = Service(engine, path, sea)
     logging.getLogger("asyncio").addFilter(_not_a_closed_tab)
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
     state = ViewState(World(source, tuple(registry()), in_order(engine.names())))

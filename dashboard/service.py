@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ from co2net.regions import region
 from co2net.source import FieldSource
 from dashboard.jobs_view import JobsWatch
 from dashboard.maps.layers import LIMITS, VARIABLES, derived, display, sample_limits
+
+if TYPE_CHECKING:
+    from co2net.ocean.engine import Ocean
+    from co2net.ocean.fields import OceanFields
 
 PATIENCE = 0.35
 """Seconds that a frame waits for a model before it is shown without it."""
@@ -90,10 +94,15 @@ class Service:
         Gives the fields.
     store
         Path of the store, where months can be added; None where that is not possible.
+    sea
+        What is known of the ocean; None: what belongs to the data set.
     """
 
-    def __init__(self, engine: Engine, store: Path | None = None) -> None:
+    def __init__(
+        self, engine: Engine, store: Path | None = None, sea: OceanFields | None = None
+    ) -> None:
         self.engine = engine
+        self._sea = sea
         self.store = store
         self.quick = Pool(16, "frames")
         self.slow = Pool(4, "series")
@@ -140,6 +149,19 @@ class Service:
     def jobs(self) -> JobsWatch:
         """The jobs of this machine; their models are offered beside the shipped ones."""
         return JobsWatch(self.engine, self.models_changed)
+
+    @cached_property
+    def ocean(self) -> Ocean:
+        """Fields of the sea; made at the first call, which takes a second.
+
+        Raises
+        ------
+        UserError
+            When the data set has no wind, or nothing is known of its sea.
+        """
+        from co2net.ocean.engine import Ocean
+
+        return Ocean(self.engine, self._sea)
 
     def close(self) -> None:
         """Drop work that waits; what runs is cut off with the process."""

@@ -13,7 +13,7 @@ import panel_material_ui as pmui
 
 from co2net.errors import UserError
 from co2net.layers import DIFFERENCE
-from co2net.regions import box_region, region, regions
+from co2net.regions import Region, box_region, region, regions
 from dashboard.components import Board, dropdown
 from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import colour_bar, derived, display, number
@@ -93,6 +93,10 @@ class MapView:
 
     def sync(self) -> None:
         """Bring the widgets in line with the state."""
+
+    def place(self) -> Region:
+        """The region that is outlined and brought into view."""
+        return region(self.session.state.region)
 
     def plots(self, arrangement: Arrangement) -> list[Any]:
         """Panes of the panels that are no maps."""
@@ -180,6 +184,10 @@ class MapView:
             options[self.session.region_name()] = key
         return options
 
+    def _offer_regions(self) -> None:
+        options, chosen = self._region_options(), self.session.state.region
+        self._region.param.update(options=options, value=chosen)
+
     def _region_select(self) -> pmui.Select:
         return self.select("region", self.session.t("tools.region"), self._region_options(), 150)
 
@@ -229,8 +237,8 @@ class MapView:
         if fresh or turned or changed & {"cases"}:
             figures.set_cases(self.session.case_regions() if state.cases else ())
         if fresh or turned or changed & {"region"}:
-            figures.set_region(region(state.region))
-            self._region.param.update(options=self._region_options(), value=state.region)
+            figures.set_region(self.place())
+            self._offer_regions()
         if fresh or "window" in changed:
             self._look_at(state.window)
         elif turned or "region" in changed:
@@ -244,7 +252,7 @@ class MapView:
         state = self.session.state
         if state.projection != "orthographic" or state.centre is not None:
             return state.centre
-        chosen = region(state.region)
+        chosen = self.place()
         if not chosen.polygons:
             return GLOBE
         west, south, east, north = chosen.bounds
@@ -253,7 +261,7 @@ class MapView:
 
     def _look_at(self, window: tuple[float, float, float] | None) -> None:
         if window is None:
-            self.figures.fit(region(self.session.state.region))
+            self.figures.fit(self.place())
         elif window != tuple(round(value, 1) for value in self.figures.view):
             self.figures.go(window)
 
