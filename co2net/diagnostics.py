@@ -101,6 +101,39 @@ def density(x: ArrayLike, y: ArrayLike, limits: tuple[float, float], size: int) 
     return np.asarray(canvas.points(frame, "x", "y").values, dtype=np.int64)
 
 
+def hexagons(size: int, across: int) -> NDArray[np.int64]:
+    """(size, size): number of the hexagon that holds each pixel of a square.
+
+    Parameters
+    ----------
+    size
+        Pixels of a side.
+    across
+        Hexagons of a side; every second row is shifted by half of one.
+    """
+    wide = size / across
+    high = wide * np.sqrt(0.75)
+    y, x = np.indices((size, size)) + 0.5
+    row = np.floor(y / high)
+    best = np.full((size, size), np.inf)
+    found = np.zeros((size, size), dtype=np.int64)
+    for k in (row, row + 1):
+        shift = 0.5 * (k % 2)
+        column = np.round(x / wide - shift)
+        distance = (x - (column + shift) * wide) ** 2 + (y - k * high) ** 2
+        number = (k * (across + 2) + column + 1).astype(np.int64)
+        found = np.where(distance < best, number, found)
+        best = np.minimum(best, distance)
+    return found
+
+
+def hexbin(counts: NDArray[np.integer[Any]], across: int) -> NDArray[np.int64]:
+    """(size, size): counts of `density`, each pixel with the sum over its hexagon."""
+    cells = hexagons(counts.shape[0], across)
+    sums = np.bincount(cells.ravel(), weights=counts.ravel())
+    return np.round(sums[cells]).astype(np.int64)
+
+
 def error_by_latitude(truth: Float, estimate: Float) -> Double:
     """(H,): root mean square error of (n, H, W) fields along every row of cells."""
     square = (np.asarray(estimate, np.float64) - truth) ** 2

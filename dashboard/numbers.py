@@ -19,6 +19,8 @@ from dashboard.theme import line
 
 FRAMES = 120
 """Most frames that scores of a stretch of time read."""
+PIXELS = 320
+"""Of a side of a scatter plot."""
 REGIONS = ("global", "ocean", "eurasia")
 METRICS = {"rmse": "rmse", "bias": "bias", "acc": "acc_climatology"}
 """Scores of one frame and their names in `co2net.evaluation.metrics`. The ACC of a frame takes its
@@ -133,7 +135,7 @@ def judge_span(
             for metric, score in METRICS.items():
                 out.scores[metric, name, key] = found[score]
         out.errors[name] = diagnostics.error_by_latitude(truth[known], values)
-        out.points[name] = diagnostics.density(truth[known], values, out.limits, 160)
+        out.points[name] = diagnostics.density(truth[known], values, out.limits, PIXELS)
         done = dict(out.scores), dict(out.errors), dict(out.points)
         tell(SpanNumbers(stretch, index.size, out.limits, *done))
     tell(replace(out, whole=True))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dashboard.theme import TOKENS
 
-MONTHS = {"en": "%d %b", "zh": "%m-%d"}
+MONTHS = {"en": "%d %b", "zh": "%-m月%-d日"}
 """Days on a time axis, by language."""
 
 
@@ -64,7 +64,7 @@ def chart(
     if time:
         day = MONTHS[time]
         plot.xaxis.formatter = DatetimeTickFormatter(
-            days=day, months=f"{day} %Y" if time == "en" else "%Y-%m", hours=f"{day} %H:%M"
+            days=day, months=f"{day} %Y" if time == "en" else "%Y年%-m月", hours=f"{day} %H:%M"
         )
         plot.xaxis.ticker.desired_num_ticks = 5
     if y_factors is None:

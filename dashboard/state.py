@@ -150,7 +150,10 @@ class ViewState(param.Parameterized):
         }
         if self.show != "truth":
             words["show"] = self.show
-        if self.models:
+        own = world.words.get(self.page, {})
+        # A page with models of its own names those of Explore and Compare only where chosen.
+        chosen = self.models != world.models[:2] or not {"series", "lines", "model"} & set(own)
+        if self.models and chosen:
             words["models"] = ",".join(self.models)
         for name in ("region", "projection", "lang", "theme"):
             if getattr(self, name) != ViewState.param[name].default:
@@ -174,7 +177,7 @@ class ViewState(param.Parameterized):
         for name in ("wind", "cases", "present"):
             if getattr(self, name):
                 words[name] = "1"
-        for name in world.words.get(self.page, {}):
+        for name in own:
             if name in self.details:
                 words[name] = self.details[name]
         return urlencode(words, safe=":,", quote_via=quote)

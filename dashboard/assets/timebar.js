@@ -19,7 +19,8 @@ export function render({model}) {
     </div>
     <div class="when">
       <label class="case"><select></select></label>
-      <label class="date"><input type="date"></label>
+      <div class="date"><input type="text" maxlength="10" size="10" spellcheck="false" autocomplete="off"><button class="pick"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 6h16v14H4zM4 10h16M8 3v4M16 3v4"/></svg></button>
+        <div class="calendar" role="dialog" hidden></div></div>
       <label class="hour"><select></select></label>
       <span class="zone">UTC</span>
     </div>`
@@ -27,10 +28,11 @@ export function render({model}) {
   const back = find(".back"), play = find(".play"), forward = find(".forward")
   const speed = find(".speed select"), slider = find(".slide input"), months = find(".months")
   const days = find(".days"), date = find(".date input"), hour = find(".hour select")
+  const picker = find(".date .pick"), calendar = find(".calendar")
   const jump = find(".case select")
   const label = (node, text) => { node.setAttribute("aria-label", text); node.title = text }
   label(back, say.back); label(forward, say.forward); label(speed, say.speed)
-  label(date, say.date); label(hour, say.hour); label(jump, say.case)
+  label(date, say.date); label(picker, say.calendar); label(calendar, say.calendar); label(hour, say.hour); label(jump, say.case)
   // The arrow keys of the slider are the slider's own, also while presenting.
   jump.addEventListener("change", () => {
     if (jump.value === "") { return }
@@ -109,9 +111,6 @@ export function render({model}) {
       return mark
     })
     months.replaceChildren(...cells)
-    const ends = model.first + (model.count - 1) * model.step
-    date.min = iso(0).slice(0, 10)
-    date.max = new Date(ends * 1000).toISOString().slice(0, 10)
     hour.replaceChildren()
     const per_day = Math.max(1, Math.round(86400 / model.step))
     for (let k = 0; k < Math.min(per_day, 24); k++) {
@@ -189,10 +188,88 @@ export function render({model}) {
   speed.addEventListener("change", () => { model.fps = Number(speed.value); due = performance.now() })
   slider.addEventListener("input", () => { halt(); ask(Number(slider.value)) })
   const pick = () => {
-    if (!date.value) { return }
+    const [, year, month, day] = /^(\d{4})\D(\d{1,2})\D(\d{1,2})\D?$/.exec(date.value.trim()) ?? []
+    const text = year && `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`
+    if (!text || Number.isNaN(Date.parse(text))) { date.value = iso(frame).slice(0, 10); return }
     halt()
-    model.send_msg({date: `${date.value}T${hour.value || "12:00"}`})
+    model.send_msg({date: `${text}T${hour.value || "12:00"}`})
   }
+
+  // A calendar in the language of the page: what the browser offers speaks its own.
+  const DAY = 86400e3
+  const weekday = new Intl.DateTimeFormat(model.locale, {timeZone: "UTC", weekday: "narrow"})
+  const whole_day = new Intl.DateTimeFormat(model.locale, {timeZone: "UTC", dateStyle: "full"})
+  let looked = 0  // the day that the calendar is at, milliseconds
+  const day_of = (k) => Math.floor(stamp(k) / DAY) * DAY
+  const holds = (day) => {
+    const at = (time) => Math.ceil((time / 1000 - model.first) / model.step)
+    return model.runs.some(([start, end]) => start < at(day + DAY) && at(day) < end)
+  }
+  const look = (day, focus = true) => {
+    looked = Math.min(Math.max(day, day_of(0)), day_of(model.count - 1))
+    const now = new Date(looked)
+    const first = Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), 1)
+    const after = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1, 1)
+    const monday = first - (new Date(first).getUTCDay() + 6) % 7 * DAY
+    const move = (text, arrow, months) => {
+      const button = document.createElement("button")
+      label(button, text)
+      button.textContent = arrow
+      button.addEventListener("click", () => turn(months))
+      return button
+    }
+    const head = document.createElement("div"), title = document.createElement("strong"), grid = document.createElement("div")
+    head.className = "head"; grid.className = "grid"
+    title.textContent = month_format.format(now)
+    title.setAttribute("aria-live", "polite")
+    head.append(move(say.month_back, "‹", -1), title, move(say.month_forward, "›", 1))
+    for (let k = 0; k < 7; k++) {
+      const name = document.createElement("span")
+      name.textContent = weekday.format(monday + k * DAY)
+      name.setAttribute("aria-hidden", "true")
+      grid.append(name)
+    }
+    for (let day = first; day < after; day += DAY) {
+      const button = document.createElement("button")
+      button.textContent = new Date(day).getUTCDate()
+      button.dataset.day = new Date(day).toISOString().slice(0, 10)
+      button.setAttribute("aria-label", `${whole_day.format(day)}: ${holds(day) ? say.available : say.absent}`)
+      button.classList.toggle("absent", !holds(day))
+      button.tabIndex = day === looked ? 0 : -1
+      if (day === first) { button.style.gridColumnStart = (day - monday) / DAY + 1 }
+      if (day === day_of(frame)) { button.setAttribute("aria-current", "date") }
+      button.addEventListener("click", () => { date.value = button.dataset.day; shut(); pick() })
+      grid.append(button)
+    }
+    calendar.replaceChildren(head, grid)
+    if (focus) { grid.querySelector('button[tabindex="0"]').focus() }
+  }
+  const turn = (months) => {
+    const now = new Date(looked)
+    const last = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + months + 1, 0)).getUTCDate()
+    look(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + months, Math.min(now.getUTCDate(), last)))
+  }
+  const open = () => { calendar.hidden = false; picker.setAttribute("aria-expanded", true); look(day_of(frame)) }
+  const shut = () => {
+    const inside = calendar.contains(root.getRootNode().activeElement)
+    calendar.hidden = true
+    picker.setAttribute("aria-expanded", false)
+    if (inside) { picker.focus() }
+  }
+  picker.setAttribute("aria-expanded", false)
+  picker.addEventListener("click", () => calendar.hidden ? open() : shut())
+  calendar.addEventListener("keydown", (event) => {
+    const steps = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7}, months = {PageUp: -1, PageDown: 1}
+    if (event.key in steps) { look(looked + steps[event.key] * DAY) }
+    else if (event.key in months) { turn(months[event.key]) }
+    else if (event.key === "Escape") { shut() }
+    else { return }
+    event.preventDefault()
+    event.stopPropagation()
+  })
+  find(".date").addEventListener("focusout", (event) => {
+    if (!calendar.hidden && event.relatedTarget && !find(".date").contains(event.relatedTarget)) { shut() }
+  })
   date.addEventListener("change", pick)
   hour.addEventListener("change", pick)
   root.addEventListener("keydown", (event) => {

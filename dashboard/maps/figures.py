@@ -236,7 +236,7 @@ class MapFigures:
             "graticule": plot.multi_line(
                 "x", "y", source=self._graticule, line_width=0.6, line_alpha=0.22
             ),
-            "coast": plot.multi_line("x", "y", source=self._coast, line_width=0.8, line_alpha=0.85),
+            "coast": plot.multi_line("x", "y", source=self._coast, line_width=1.0, line_alpha=0.95),
             "edge": plot.line("x", "y", source=self._outline, line_width=1.5),
             "cases": plot.multi_line(
                 "x", "y", source=self._cases, line_width=1.4, line_dash=[5, 3], name="cases"

@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d
 
+from co2net.diagnostics import hexbin
 from co2net.layers import DIFFERENCE
 from dashboard.maps.figures import tooltip
 from dashboard.numbers import Numbers, SpanNumbers, judge_span, strips
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from dashboard.session import Session
 
 LETTERS = "abcde"
+HEXAGONS = 44
+"""Across a scatter plot."""
 BELOW = ("difference", "scatter", "swipe")
 
 
@@ -279,6 +282,7 @@ class CompareView(MapView):
             if counts is None:
                 continue
             low, high = found.limits
+            counts = hexbin(counts, HEXAGONS)
             seen = np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan)
             source.data = {
                 "image": [seen.astype(np.float32)],

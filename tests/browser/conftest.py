@@ -123,8 +123,7 @@ class Visit:
     def paints(self, role: str, colours: int = 30) -> None:
         """Wait until a panel shows a map, whatever the others do."""
         self.page.wait_for_selector(f'[data-role="{role}"] canvas', timeout=60_000)
-        script = f'([role, least]) => {{ {_FIND} const map = all(document, `[data-role="${{role}}"] .map`)[0]; return colours(map) > least }}'
-        self.page.wait_for_function(script, arg=[role, colours], timeout=60_000)
+        self.page.wait_for_function(_PAINTS, arg=[role, colours], timeout=60_000)
 
     def shown(self) -> int:
         """The frame on screen."""
@@ -174,6 +173,9 @@ _DATA = """(column) => {
   }
   return {}
 }"""
+_PAINTS = f"""([role, least]) => {{ {_FIND}
+  return all(document, `[data-role="${{role}}"] .map`).some((map) => colours(map) > least)
+}}"""
 _SCALES = """() => Object.fromEntries([...Bokeh.documents[0]._all_models.values()]
   .filter((model) => model.type === "Figure" && model.name?.startsWith("map-"))
   .map((plot) => [plot.name.slice(4), plot.renderers.find((one) => one.glyph?.type === "Image")])

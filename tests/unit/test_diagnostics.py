@@ -59,6 +59,17 @@ def test_every_point_is_counted_in_its_pixel():
         diagnostics.density(x, y, (1.0, 1.0), 2)
 
 
+def test_hexagons_are_alike_and_lose_no_point():
+    cells = diagnostics.hexagons(240, 20)
+    _, sizes = np.unique(cells[30:-30, 30:-30], return_counts=True)
+    area = (240 / 20) ** 2 * np.sqrt(0.75)
+    assert abs(np.median(sizes) - area) < 0.08 * area
+    counts = np.random.default_rng(1).poisson(0.2, (240, 240))
+    pooled = diagnostics.hexbin(counts, 20)
+    _, first = np.unique(cells, return_index=True)
+    assert pooled.ravel()[first].sum() == counts.sum()
+
+
 def test_a_histogram_is_a_share_of_the_area():
     values, weights = np.array([[1.0, 1.0, 3.0]]), np.array([[1.0, 2.0, 1.0]])
     found = diagnostics.histogram(values, weights, np.array([0.0, 2.0, 4.0]))
