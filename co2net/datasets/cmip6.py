@@ -460,20 +460,30 @@ class _Series:
     def months(self) -> NDArray[np.datetime64]:
         return np.concatenate([file.months for file in self.files])
 
+    def file(self, month: np.datetime64) -> Header:
+        """The file that holds a month."""
+        return next(file for file in self.files if file.months[0] <= month <= file.months[-1])
+
     def read(
         self, months: NDArray[np.datetime64], above: float | None, read: Callable[..., Any]
     ) -> NDArray[np.float32]:
-        """(n, L, H, W): months in a row, levels up to the first above a pressure (Pa)."""
-        parts = []
-        for file in self.files:
-            inside = np.flatnonzero(np.isin(file.months, months))
-            if inside.size:
-                count = 0
-                if file.levels.size:
-                    under = 0 if above is None else int((file.levels > above).sum()) + _LEVELS_MORE
-                    count = min(under or file.levels.size, file.levels.size)
-                parts.append(read(file.path, int(inside[0]), inside.size, count))
-        return np.concatenate(parts)
+        """(n, L, H, W): months of one file in a row, levels up to the first above a pressure."""
+        file, count = self.file(months[0]), 0
+        if file.levels.size:
+            under = 0 if above is None else int((file.levels > above).sum()) + _LEVELS_MORE
+            count = min(under or file.levels.size, file.levels.size)
+        first = int((months[0] - file.months[0]) / np.timedelta64(1, "M"))
+        values: NDArray[np.float32] = read(file.path, first, months.size, count)
+        return values
+
+
+class _BadFile(UserError):
+    """A file whose values cannot be used."""
+
+    def __init__(self, file: Header, reason: str) -> None:
+        path = str(file.path)
+        super().__init__(reason if reason.startswith(path) else f"{path}: {reason}")
+        self.file = file
 
 
 def prepare(
@@ -498,7 +508,8 @@ def prepare(
     start, end
         First and last ISO month (or day) of the store; those of the co2 files by default.
     skip_bad
-        Leave out files that cannot be used and report them.
+        Leave out files that cannot be used and report them; where that shows among the values,
+        months read before stay, and the file's later ones are gaps.
     stations
         Sites whose cells give the observations; those of ``data/stations.csv`` by default.
     grid
@@ -522,19 +533,29 @@ def prepare(
     if axis.size == 0:
         raise UserError(f"the span {first} to {last} ends before it starts")
     whole = np.all([np.isin(axis, one.months) for one in series.values()], axis=0)
-    if not whole.any():
-        raise UserError(
-            f"no month of {first} to {last} is in the files of all of {', '.join(series)}"
-        )
+    _require_any(whole, axis, series, skipped)
     template = co2.files[0]
     read = partial(guard.call, read_values)
     bring = _regridder(template, grid)
     variables = tuple(name for name in AUXILIARY if name in {NAMES[key] for key in series})
     stamps = (axis.astype("datetime64[D]") + 15).astype("datetime64[s]")
-    if not out.exists():
-        network = stations or own_network("the model's")
-        _fields(series, axis[whole][:1], bring, read)  # a fault shows before anything is made
-        create_store(out, grid, stamps, network, _store_attrs(template), variables)
+
+    def fields_of(months: NDArray[np.int64]) -> dict[str, NDArray[np.float32]] | None:
+        """Fields of months that lie in one file a variable; None where one of these is left out."""
+        try:
+            return _fields(series, axis[months], bring, read)
+        except _BadFile as error:
+            if not skip_bad:
+                raise
+            skipped.append(Skipped(str(error.file.path), str(error)))
+            whole[np.isin(axis, error.file.months)] = False
+            return None
+
+    while not out.exists():
+        _require_any(whole, axis, series, skipped)
+        if fields_of(np.flatnonzero(whole)[:1]):  # a fault shows before anything is made
+            network = stations or own_network("the model's")
+            create_store(out, grid, stamps, network, _store_attrs(template), variables)
     store = open_store(out)
     version = " ".join(template.identity)
     if (
@@ -550,15 +571,21 @@ def prepare(
     there = store.available
     rows, columns = store.stations.cells(grid)
     todo = np.flatnonzero(whole & ~there)
-    done = 0
-    for block in _blocks(todo):
-        years = np.array_split(block, -(-block.size // _MONTHS_AT_ONCE))
-        parts = [_fields(series, axis[year], bring, read) for year in years]
-        fields = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        write_frames(out, int(block[0]), fields, fields["co2"][:, rows, columns])
-        done += block.size
+    done = seen = 0
+    for block in _blocks(todo, axis, series):
+        seen += block.size
+        parts = []
+        for year in np.array_split(block, -(-block.size // _MONTHS_AT_ONCE)):
+            part = fields_of(year) if whole[year].all() else None
+            if part is None:
+                break
+            parts.append(part)
+        if parts:
+            fields = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            write_frames(out, int(block[0]), fields, fields["co2"][:, rows, columns])
+            done += fields["co2"].shape[0]
         if progress is not None:
-            progress(done / todo.size, str(axis[block[-1]]))
+            progress(seen / todo.size, str(axis[block[-1]]))
     gaps = gaps_between(open_store(out).available, first)
     uniform = co2_is_uniform(open_store(out))
     note(out, missing_months=[list(gap) for gap in gaps], co2_uniform=uniform)
@@ -648,9 +675,28 @@ def _regridder(header: Header, grid: LatLonGrid) -> Regrid:
         raise UserError(f"{header.path}: {error}") from error
 
 
-def _blocks(index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Stretches without a gap, cut at the borders of a store's chunks."""
+def _require_any(
+    whole: NDArray[np.bool_],
+    axis: NDArray[np.datetime64],
+    series: Mapping[str, _Series],
+    skipped: Sequence[Skipped],
+) -> None:
+    if not whole.any():
+        last = f"; the last one left out: {skipped[-1].reason}" if skipped else ""
+        raise UserError(
+            f"no month of {axis[0]} to {axis[-1]} is in the files of all of {', '.join(series)}"
+            f"{last}"
+        )
+
+
+def _blocks(
+    index: NDArray[np.int64], axis: NDArray[np.datetime64], series: Mapping[str, _Series]
+) -> list[NDArray[np.int64]]:
+    """Stretches without a gap, cut at the borders of a store's chunks and of files."""
     cuts = (np.diff(index) != 1) | (np.diff(index // CHUNK[0]) != 0)
+    for one in series.values():
+        starts = np.array([file.months[0] for file in one.files])
+        cuts |= np.diff(np.searchsorted(starts, axis[index], side="right")) != 0
     return [part for part in np.split(index, np.flatnonzero(cuts) + 1) if part.size]
 
 
@@ -660,25 +706,28 @@ def _fields(
     bring: Regrid,
     read: Callable[..., NDArray[np.float32]],
 ) -> dict[str, NDArray[np.float32]]:
-    """Store name -> (n, H, W) on the store's grid."""
-    ground = None
-    if "ps" in series:
-        ground = series["ps"].read(months, None, read)[:, 0]
-        if np.isnan(ground).any():
-            raise UserError(f"{series['ps'].files[0].path}: ps: values are missing")
+    """Store name -> (n, H, W) on the store's grid; of months in one file a variable.
+
+    Raises
+    ------
+    _BadFile
+        Which file's values cannot be used, and why.
+    """
+    ground: NDArray[np.float32] | None = None
     fields = {}
-    for name, one in series.items():
-        where = one.files[0].path
+    for name, one in sorted(series.items(), key=lambda item: item[0] != "ps"):
         try:
+            above = None if ground is None else float(ground.min())
+            raw = one.read(months, above, read)
             if name == "ps":
-                values = ground
+                values = ground = raw[:, 0]
+                if np.isnan(values).any():
+                    raise UserError("ps: values are missing")
             else:
-                above = None if ground is None else float(ground.min())
-                values = lowest(one.read(months, above, read), one.files[0].levels, ground)
-            assert values is not None
+                values = lowest(raw, one.file(months[0]).levels, ground)
             check_range(NAMES[name], values)
         except UserError as error:
-            raise UserError(f"{where}: {error}") from error
+            raise _BadFile(one.file(months[0]), str(error)) from error
         fields[NAMES[name]] = bring(values)
     return fields
 

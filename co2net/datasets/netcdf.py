@@ -28,6 +28,7 @@ _FROM_DAMAGED = (
     *(LookupError, TypeError, ValueError, MemoryError),
 )
 _CALENDARS = {"standard", "gregorian", "proleptic_gregorian"}
+_CENTURIES_S = 1e11
 
 # Factor and offset from a unit, written as `_normal` writes it, to the store's unit.
 _UNITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -245,10 +246,16 @@ def times(variable: Any) -> NDArray[np.datetime64]:
     values = np.ma.asarray(variable[:]).astype(np.float64)
     if values.ndim != 1 or not np.isfinite(np.ma.filled(values, np.nan)).all():
         raise UserError(f"{variable.name}: times are missing")
+    if values.size == 0:
+        return np.empty(0, dtype="datetime64[s]")
+    # Dates by the calendar are slow: the first is one, the others lie so many units after it.
     epoch = "seconds since 1970-01-01 00:00:00"
-    stamps = cftime.num2date(values, units, calendar="standard")
-    seconds = np.rint(cftime.date2num(stamps, epoch, calendar="standard")).astype(np.int64)
-    return seconds.astype("datetime64[s]")
+    first, second = cftime.num2date(values[0] + np.arange(2), units, calendar="standard")
+    start = cftime.date2num(first, epoch, calendar="standard")
+    seconds = np.rint(start + (values - values[0]) * (second - first).total_seconds())
+    if np.abs(seconds).max() > _CENTURIES_S:
+        raise UserError(f"{variable.name}: times lie thousands of years apart")
+    return seconds.astype(np.int64).astype("datetime64[s]")
 
 
 def attributes(data: Any, names: Sequence[str]) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import cftime
 import netCDF4
 import numpy as np
 import pytest
@@ -656,3 +657,27 @@ def test_a_genuine_carbontracker_product_opens():
     assert str(stamps[0]) == "2000-01-01T12:00:00"
     assert str(stamps[-1]) == "2018-12-31T12:00:00"
     assert kept["institution"] == "NOAA Earth System Research Laboratory"
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        "days since 2000-01-01 00:00:00 UTC",
+        "seconds since 1970-01-01T00:00:00Z",
+        "hours since 1900-01-01",
+        "minutes since 1850-01-01 06:30",
+    ],
+)
+def test_times_are_those_of_the_calendar(tmp_path, units):
+    """Beside the calendar's own dates, over leap years and the turn of a century."""
+    stamps = np.arange("1899-12-30", "2004-03-02", np.timedelta64(70_001, "m"), dtype="M8[s]")
+    plain = [cftime.DatetimeGregorian(*s.timetuple()[:6]) for s in stamps.astype(object)]
+    with netCDF4.Dataset(tmp_path / "t.nc", "w") as data:
+        data.createDimension("time", None)
+        axis = data.createVariable("time", "f8", ("time",))
+        axis.units = units
+        axis[:] = cftime.date2num(plain, units, calendar="standard")
+        np.testing.assert_array_equal(netcdf.times(axis), stamps)
+        axis[-1] = 1e18
+        with pytest.raises(UserError, match="thousands of years"):
+            netcdf.times(axis)

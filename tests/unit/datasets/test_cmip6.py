@@ -270,6 +270,53 @@ def test_skipping_bad_files(tmp_path, folder, world):
     assert "northward_wind" in done.absent
 
 
+def absurd(values):
+    values[2] *= 1000
+
+
+def missing(values):
+    values[3] = 1e20
+
+
+@pytest.mark.parametrize("damage", [absurd, missing])
+def test_what_shows_among_the_values_only(tmp_path, world, damage):
+    """The second of two files of ta is bad in its third or fourth month; it is found late."""
+    folder = write_all(tmp_path / "f", world, cut=2)
+    bad = next(folder.glob(f"ta_*{MONTHS[2].replace('-', '')}*"))
+    with netCDF4.Dataset(bad) as data:
+        values = data["ta"][:]
+    damage(values)
+    edit(bad, "ta", values=values)
+    out, how = tmp_path / "s.zarr", {"stations": world.stations, "grid": GRID}
+    with pytest.raises(UserError) as caught:
+        prepare([folder], out, **how)
+    assert str(caught.value).startswith(f"{bad}: ")
+    assert list(np.flatnonzero(open_store(out).available)) == [0, 1]  # read before
+    for _ in range(2):  # again comes to the same
+        done = prepare([folder], out, skip_bad=True, **how)
+        assert [item.file for item in done.skipped] == [str(bad)]
+        assert (done.months, done.gaps) == (0, ((MONTHS[2], MONTHS[5]),))
+    assert_same(open_store(out), world, MONTHS[:2])
+
+
+def test_a_first_file_that_is_bad_among_its_values(tmp_path, world):
+    folder = write_all(tmp_path / "f", world, cut=2)
+    bad = next(folder.glob(f"ps_*-{MONTHS[1].replace('-', '')}*"))
+    edit(bad, "ps", values=1e20)
+    out, how = tmp_path / "s.zarr", {"stations": world.stations, "grid": GRID}
+    with pytest.raises(UserError, match="ps"):
+        prepare([folder], out, **how)
+    assert not out.exists()
+    done = prepare([folder], out, skip_bad=True, **how)
+    assert (done.months, done.gaps) == (4, ((MONTHS[0], MONTHS[1]),))
+    edit(bad, "ps", values=9e4)
+    for path in folder.glob("ps_*"):
+        edit(path, "ps", values=1e20)
+    with pytest.raises(UserError, match=r"no month of .* the last one left out: .*ps_"):
+        prepare([folder], tmp_path / "t.zarr", skip_bad=True, **how)
+    assert not (tmp_path / "t.zarr").exists()
+
+
 def test_another_store_is_left_alone(tmp_path, folder, whole, world):
     before = digest(whole)
     with pytest.raises(UserError, match="is no store of CanESM5"):
