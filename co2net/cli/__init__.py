@@ -16,6 +16,7 @@ from co2net.cli.common import err
 from co2net.cli.data import data_app
 from co2net.cli.jobs import jobs_app
 from co2net.cli.models import list_models, reconstruct, train
+from co2net.cli.ocean import ocean_app
 from co2net.cli.page import dashboard
 from co2net.cli.scores import evaluate, validate
 from co2net.cli.world import simulate
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(ocean_app, name="ocean")
 app.command("models")(list_models)
 for _command in (simulate, train, reconstruct, evaluate, validate, bench, dashboard):
     app.command()(_command)

@@ -197,7 +197,8 @@ def maps(
     if with_errors:
         middle = [float(np.nanmean(np.where(where, v, np.nan)))
                   for v in (pco2, alkali, state.sst, state.salinity)]  # fmt: skip
-        constant = solve(*middle, errors=(0.0, 0.0), of_constants=True)
+        p, a, t, s = middle
+        constant = solve(p, a, t, s, errors=(0.0, 0.0), of_constants=True)
         out["ph_sd"] = np.hypot(found.ph_sd, constant.ph_sd)
         out["aragonite_sd"] = np.hypot(found.aragonite_sd, constant.aragonite_sd)
     return out
@@ -227,7 +228,8 @@ class ReefWatch:
     ph, aragonite
         Of the mean water of the months.
     ph_sd, aragonite_sd : float
-        Standard errors of a month's value, those of the constants among them.
+        Standard errors of a month's value, from those of pCO2 and alkalinity. The error of the
+        dissociation constants, alike in all months and places, is left out.
     ph_trend, aragonite_trend
         Over the months; NaN where they span less than `SHORTEST_TREND` years.
     risk : int
@@ -295,9 +297,9 @@ def watch(
     waters = [_waters(ocean, place, states, pressures) for place in places.values()]
     pco2, alkali, sst, salinity, pco2_sd, alkali_sd = np.stack(waters, axis=1)
     found = solve(pco2, alkali, sst, salinity)
-    middle = [values.mean(axis=1) for values in (pco2, alkali, sst, salinity)]
+    mean = [values.mean(axis=1) for values in (pco2, alkali, sst, salinity)]
     errors = (pco2_sd.mean(axis=1), alkali_sd.mean(axis=1))
-    typical = solve(*middle, errors=errors, of_constants=True)
+    typical = solve(mean[0], mean[1], mean[2], mean[3], errors=errors)
     if progress is not None:
         progress(1.0, "solved")
     return [

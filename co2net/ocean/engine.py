@@ -22,7 +22,7 @@ from co2net.inference import TRUTH, Engine
 from co2net.naturerun.ocean import LEAST_SEA
 from co2net.ocean import flux
 from co2net.ocean.basins import basin
-from co2net.ocean.fields import OceanFields, SeaState
+from co2net.ocean.fields import OceanFields, SeaState, as_month
 from co2net.ocean.simulated import own_ocean
 from co2net.regions import Region
 
@@ -98,6 +98,8 @@ class Ocean:
         The sea. None: the embedded world's own, for a store of it.
     settings
         Transfer law and the like. None: those that belong to ``fields``.
+    stride
+        Frames between those on which a model and the truth are compared in a month.
 
     Raises
     ------
@@ -110,8 +112,10 @@ class Ocean:
         engine: Engine,
         fields: OceanFields | None = None,
         settings: flux.FluxSettings | None = None,
+        stride: int = STRIDE,
     ) -> None:
         source = engine.source
+        self.stride = stride
         lacking = [n for n in ("eastward_wind", "northward_wind") if n not in source.variables]
         if lacking:
             raise UserError(
@@ -208,7 +212,7 @@ class Ocean:
         is the truth's plus their mean difference over every `STRIDE`\\ th frame.
         """
         _known(quantity)
-        month = _month(month)
+        month = as_month(month)
         if not QUANTITIES[quantity].of_model:
             what = TRUTH
         key = (quantity, what, self._digest(what), month)
@@ -251,10 +255,10 @@ class Ocean:
     ) -> tuple[Times, Float]:
         """(n,) frames of a month and (n, H, W) a model minus the truth at them.
 
-        Every `STRIDE`\\ th frame that the model can give, from the first of the month.
+        Every ``stride``\\ th frame that the model can give, from the first of the month.
         """
-        month = _month(month)
-        times = self._frames_of(month, what)[::STRIDE]
+        month = as_month(month)
+        times = self._frames_of(month, what)[:: self.stride]
         key = ("difference", what, self._digest(what), month)
         found = self._get(key)
         if found is None:
@@ -282,7 +286,7 @@ class Ocean:
 
     def state(self, month: str | np.datetime64) -> SeaState:
         """The sea in a month."""
-        return self._state(_month(month))
+        return self._state(as_month(month))
 
     def chemistry(
         self, what: str, month: str | np.datetime64, progress: Progress | None = None
@@ -294,7 +298,7 @@ class Ocean:
         """
         from co2net.ocean import acidity
 
-        month = _month(month)
+        month = as_month(month)
         key = ("chemistry", what, self._digest(what), month)
         found = self._get(key)
         if found is None:
@@ -307,7 +311,7 @@ class Ocean:
         self, what: str, month: str | np.datetime64, progress: Progress | None = None
     ) -> Double:
         """(H, W) uatm: pCO2 of the sea, with a model's mean error in the air's added to it."""
-        month = _month(month)
+        month = as_month(month)
         pco2 = self._state(month).pco2
         if what == TRUTH:
             return pco2
@@ -494,10 +498,3 @@ def _known(quantity: str) -> None:
         raise UserError(
             f"'{quantity[:40]}' is nothing of the ocean; choose {', '.join(QUANTITIES)}"
         )
-
-
-def _month(month: str | np.datetime64) -> np.datetime64:
-    try:
-        return np.datetime64(month, "M")
-    except ValueError:
-        raise UserError(f"'{str(month)[:20]}' is no month; write it as 2020-06") from None

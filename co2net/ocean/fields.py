@@ -41,6 +41,20 @@ _RANGES = {
 _TREND_YEARS = 10
 
 
+def as_month(month: str | Month) -> Month:
+    """A month as datetime64[M].
+
+    Raises
+    ------
+    UserError
+        When the text is none.
+    """
+    try:
+        return np.array([month], dtype="datetime64[M]")[0]
+    except ValueError:
+        raise UserError(f"'{str(month)[:20]}' is no month; write it as 2020-06") from None
+
+
 @dataclass(frozen=True)
 class SeaState:
     """The sea's surface in a month; arrays (H, W) on the grid, NaN where nothing is known.
@@ -66,7 +80,11 @@ class SeaState:
 
 
 class OceanFields(Protocol):
-    """Monthly fields of the sea on one grid: a product, or the embedded world's own."""
+    """Monthly fields of the sea on one grid: a product, or the embedded world's own.
+
+    `climatological` says that the years do not differ but for their carried pCO2, and
+    `reference_year` which year a product of one year stands for.
+    """
 
     title: str
     source: str
@@ -75,6 +93,7 @@ class OceanFields(Protocol):
     note: str
     settings: FluxSettings
     reference_year: int | None
+    climatological: bool
     grid: LatLonGrid
     months: NDArray[np.datetime64]
 
@@ -138,6 +157,7 @@ class ProductFields:
         }
         years = self._held.astype("datetime64[Y]").astype(int) + 1970
         self.reference_year = int(years[0]) if np.unique(years).size == 1 else None
+        self.climatological = np.unique(years).size < 3
         whole = np.unique(self._held.astype(int) % 12).size == 12
         self._carry = carry and whole
         self.months = np.sort(self._held)
@@ -157,7 +177,7 @@ class ProductFields:
 
     def state(self, month: Month) -> SeaState:
         """The sea in a month; see `OceanFields.state`."""
-        place, rise = self._place(np.datetime64(month, "M"))
+        place, rise = self._place(as_month(month))
         got = {name: field[place] for name, field in self._values.items()}
         sst = got["sst"]
         salinity = got.get("salinity")
@@ -174,7 +194,7 @@ class ProductFields:
         """(H, W) umol mol-1: the product's own mole fraction of the air, where it has one."""
         if "xco2" not in self._values:
             return None
-        place, rise = self._place(np.datetime64(month, "M"))
+        place, rise = self._place(as_month(month))
         return self._values["xco2"][place] + rise
 
     def _place(self, month: Month) -> tuple[int, float]:

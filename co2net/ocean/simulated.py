@@ -36,7 +36,7 @@ from co2net.grid import LatLonGrid
 from co2net.naturerun.ocean import Sea
 from co2net.naturerun.world import FIRST_YEAR, LAST_YEAR, World, WorldConfig, month_times
 from co2net.ocean import flux
-from co2net.ocean.fields import SeaState
+from co2net.ocean.fields import SeaState, as_month
 from co2net.source import FieldSource, frame_index
 
 Array = NDArray[np.float64]
@@ -78,6 +78,7 @@ class SimulatedOcean:
     licence = "BSD-3-Clause"
     simulated = True
     reference_year: int | None = None
+    climatological = False
     settings = flux.FluxSettings(gusts=GUSTS)
     note = (
         "simulated: temperature and salinity know latitude and season only; pCO2 is what the "
@@ -108,7 +109,7 @@ class SimulatedOcean:
         return source.attrs.get("digest") == WorldConfig().digest and source.grid == self.grid
 
     def _place(self, month: Month) -> int:
-        found = np.flatnonzero(self.months == np.datetime64(month, "M"))
+        found = np.flatnonzero(self.months == as_month(month))
         if found.size == 0:
             raise UserError(
                 f"the simulated ocean has no {month}; it has {self.months[0]} to {self.months[-1]}"
@@ -146,7 +147,7 @@ def own_ocean(source: FieldSource) -> SimulatedOcean | None:
 
 
 def _year_month(month: Month) -> tuple[int, int]:
-    number = int(np.datetime64(month, "M").astype(int))
+    number = int(as_month(month).astype(int))
     return number // 12 + 1970, number % 12 + 1
 
 
