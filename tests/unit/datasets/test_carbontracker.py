@@ -464,7 +464,7 @@ def test_interrupted_at_any_file_the_store_becomes_the_same(
     broken = tmp_path / "broken.zarr"
     calls = iter(range(1000))
 
-    check = carbontracker._Plan.check
+    check = carbontracker.preparing._Plan.check
 
     def interrupted(plan, day):
         if next(calls) == stop:
@@ -472,7 +472,7 @@ def test_interrupted_at_any_file_the_store_becomes_the_same(
         check(plan, day)
 
     with monkeypatch.context() as patch:
-        patch.setattr(carbontracker._Plan, "check", interrupted)
+        patch.setattr(carbontracker.preparing._Plan, "check", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare([folder], broken, stations=world.stations)
     done = prepare([folder], broken, stations=world.stations)
@@ -491,7 +491,7 @@ def test_interrupted_while_writing_the_store_becomes_the_same(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(carbontracker, "write_frames", half)
+        patch.setattr(carbontracker.preparing.schema, "write_frames", half)
         with pytest.raises(KeyboardInterrupt):
             prepare([folder], broken, stations=world.stations)
     prepare([folder], broken, stations=world.stations)

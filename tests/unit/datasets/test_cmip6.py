@@ -11,6 +11,7 @@ import pytest
 from co2net.assets import reference_path
 from co2net.datasets import cmip6
 from co2net.datasets.cmip6 import lowest, prepare, read_header, read_values
+from co2net.datasets.regrid import regridder
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.schema import VARIABLES, open_store, validate, write_frames
@@ -227,7 +228,7 @@ def test_interrupted_while_writing_the_store_becomes_the_same(
 
     out = tmp_path / "s.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(cmip6, "write_frames", half)
+        patch.setattr(cmip6.preparing.schema, "write_frames", half)
         with pytest.raises(KeyboardInterrupt):
             prepare([folder], out, stations=world.stations, grid=GRID)
     prepare([folder], out, stations=world.stations, grid=GRID)
@@ -452,7 +453,7 @@ def test_the_whole_grid_of_canesm():
     path = root / "cmip6" / "tas_Amon_CanESM2_rcp85_r1i1p1_200701-200712.nc"
     with netCDF4.Dataset(path) as data:
         lat, lon, field = data["lat"][:], data["lon"][:], np.asarray(data["tas"][0])
-    got = cmip6.regridder(lat, lon, LatLonGrid.ct())(field)
+    got = regridder(lat, lon, LatLonGrid.ct())(field)
     assert got.shape == (90, 120)
     # between the four centres about 0 N 178.5 W by hand
     i, j = np.searchsorted(lat, -1) - 1, np.searchsorted(lon, 181.5) - 1

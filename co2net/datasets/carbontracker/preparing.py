@@ -1,20 +1,7 @@
-"""CarbonTracker's daily mole-fraction files: fetched, and brought into the canonical store.
-
-The original files, ``CT2022.molefrac_glb3x2_YYYY-MM-DD.nc``, hold eight 3-hourly means on 34
-levels and 35 level boundaries, 90 x 120 cells of 2 x 3 degrees. A store holds the surface:
-
-* ``co2``, temperature, humidity, wind: level 0, the lowest (its centre some 25 m above ground);
-* ``air_pressure``: ``pressure`` on boundary 0, the surface pressure;
-* ``geopotential_height``: mean of ``gph`` on boundaries 0 and 1, the centre of the lowest level;
-* ``surface_altitude``: ``orography`` (m2 s-2) over standard gravity;
-* times as they are, the centres of the intervals.
-
-Older releases (``press``, ``temp``, ``shum``, ``date``, ``lat``, ``lon``) are read alike.
-"""
+"""CarbonTracker's daily files into a canonical store."""
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections import deque
@@ -30,343 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from co2net.datasets import guard, netcdf
-from co2net.datasets.building import (
-    Skipped,
-    check_range,
-    gap_lines,
-    gaps_between,
-    note,
-    own_network,
-)
-from co2net.datasets.download import Fetched, Policy, Remote, download
+from co2net import schema
+from co2net.datasets import building, guard
+from co2net.datasets.building import Skipped
+from co2net.datasets.carbontracker.fetching import Day, Progress, span_of
+from co2net.datasets.carbontracker.reading import DayFields, day_in_name, read_day
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
-from co2net.schema import (
-    AUXILIARY,
-    CHUNK,
-    VARIABLES,
-    StoreSource,
-    create_store,
-    open_store,
-    write_frames,
-)
 from co2net.source import StationNetwork
-
-Day = np.datetime64
-Progress = Callable[[float, str], None]
 
 PREPARED_BY = "co2net.datasets.carbontracker"
 
-_AXES = {
-    "time": ("time", "date"),
-    "lat": ("latitude", "lat"),
-    "lon": ("longitude", "lon"),
-}
-_NAMES = {
-    "co2": ("co2",),
-    "air_pressure": ("pressure", "press"),
-    "specific_humidity": ("specific_humidity", "shum"),
-    "air_temperature": ("temperature", "temp"),
-    "eastward_wind": ("u",),
-    "northward_wind": ("v",),
-    "geopotential_height": ("gph",),
-    "surface_altitude": ("orography",),
-}
-_ON_BOUNDARIES = ("air_pressure", "geopotential_height")
 _STATIC_TOLERANCE_M = 1.0
-_RELEASE = re.compile(r"(CT[\w.-]*?)\.molefrac")
-_DAY = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
-
-
-# -- fetching -------------------------------------------------------------------------------
-
-_SPANS = {"CT2022": (Day("2000-01-01"), Day("2020-12-31"))}
-
-
-def remote_files(
-    start: str,
-    end: str,
-    *,
-    monthly: bool = False,
-    release: str = "CT2022",
-    base_url: str | None = None,
-) -> list[Remote]:
-    """The files of a span of days, at NOAA or a mirror.
-
-    Parameters
-    ----------
-    start, end
-        ISO days, both inclusive; monthly files are those of the months they touch.
-    monthly
-        Monthly means in place of days (for a look: `prepare` wants days).
-    release
-        As it stands in the file names.
-    base_url
-        The folder that holds ``co2_total`` and ``co2_total_monthly``; NOAA's by default.
-
-    Raises
-    ------
-    UserError
-        When a day is no ISO day, or the release does not reach it.
-    """
-    first, last = _span(start, end)
-    if release in _SPANS and not (_SPANS[release][0] <= first and last <= _SPANS[release][1]):
-        held = " to ".join(str(day) for day in _SPANS[release])
-        raise UserError(f"CarbonTracker {release} holds {held}, not {first} to {last}")
-    base = base_url or (
-        f"https://gml.noaa.gov/aftp/products/carbontracker/co2/{release}/molefractions"
-    )
-    unit, folder = ("M", "co2_total_monthly") if monthly else ("D", "co2_total")
-    stamps = np.arange(first.astype(f"M8[{unit}]"), last.astype(f"M8[{unit}]") + 1)
-    names = [f"{release}.molefrac_glb3x2_{stamp}.nc" for stamp in stamps]
-    return [Remote(f"{base.rstrip('/')}/{folder}/{name}", name) for name in names]
-
-
-def fetch(
-    start: str,
-    end: str,
-    to: str | Path,
-    *,
-    monthly: bool = False,
-    release: str = "CT2022",
-    base_url: str | None = None,
-    workers: int = 4,
-    policy: Policy | None = None,
-    progress: Progress | None = None,
-) -> Fetched:
-    """Download the files of a span of days; what is there and whole is not fetched again.
-
-    A day of CT2022 is about 97 MB. See `remote_files` and `download.download` for the
-    parameters and for what raises.
-    """
-    items = remote_files(start, end, monthly=monthly, release=release, base_url=base_url)
-    return download(
-        items,
-        to,
-        workers=workers,
-        policy=policy or Policy(),
-        check=netcdf.check_file,
-        progress=progress,
-    )
-
-
-def _span(start: str, end: str) -> tuple[Day, Day]:
-    try:
-        first, last = Day(start, "D"), Day(end, "D")
-    except ValueError as error:
-        raise UserError(f"{start!r} to {end!r}: give ISO days, such as 2019-01-31") from error
-    if np.isnat(first) or np.isnat(last) or last < first:
-        raise UserError(f"the span {start} to {end} ends before it starts")
-    return first, last
-
-
-# -- reading one file -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DayFields:
-    """The surface of one day's file.
-
-    Parameters
-    ----------
-    path
-        The file.
-    time : (n,) datetime64[s]
-        Centres of the intervals.
-    grid
-        Cells, as stores hold them.
-    fields
-        Name -> (n, H, W) float32 in the store's units; ``surface_altitude`` is (H, W).
-    levels
-        Number of model levels in the file.
-    release
-        Such as ``CT2022``.
-    attrs
-        Global attributes worth keeping.
-    """
-
-    path: Path
-    time: NDArray[np.datetime64]
-    grid: LatLonGrid
-    fields: Mapping[str, NDArray[np.float32]]
-    levels: int
-    release: str
-    attrs: Mapping[str, str]
-
-    @property
-    def offsets(self) -> NDArray[np.timedelta64]:
-        """(n,): times of day."""
-        return self.time - self.time[0].astype("M8[D]")
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Auxiliary variables that the file has."""
-        return tuple(name for name in AUXILIARY if name in self.fields)
-
-
-def read_day(path: str | Path, units: Mapping[str, str] | None = None) -> DayFields:
-    """Read the surface of one original file.
-
-    Only the schema's variables are read, of them level 0 (boundaries 0 and 1).
-
-    Parameters
-    ----------
-    path
-        A daily file; a day in its name must be that of its times.
-    units
-        Store variable -> unit, for variables whose file states none.
-
-    Raises
-    ------
-    UserError
-        One line that begins with the path: the file is damaged, its layout or units are not
-        those described, values are missing or out of range, or times are not one whole day.
-    """
-    path = Path(path)
-    with netcdf.opened(path) as data:
-        axes = {axis: _axis(data, names) for axis, names in _AXES.items()}
-        stamps = _times_of_day(data.variables[axes["time"]], path)
-        grid, rows, columns = LatLonGrid.from_coords(
-            data.variables[axes["lat"]][:], data.variables[axes["lon"]][:]
-        )
-        co2 = netcdf.find(data, _NAMES["co2"])
-        if co2 is None:
-            raise UserError("has no variable co2; is it a file of mole fractions?")
-        levels = co2.shape[_vertical(co2, axes)]
-        fields = {}
-        for name, names in _NAMES.items():
-            variable = netcdf.find(data, names)
-            if variable is None:
-                continue
-            assumed = (units or {}).get(name)
-            if name == "surface_altitude":
-                values = _altitude(variable, axes, assumed)
-            elif name in _ON_BOUNDARIES:
-                found = _from_boundaries(name, variable, axes, levels, assumed)
-                if found is None:
-                    continue
-                values = found
-            else:
-                values = _lowest(variable, axes, slice(0, 1), VARIABLES[name].units, assumed)[0]
-            check_range(name, values)
-            fields[name] = np.ascontiguousarray(values[..., rows, :][..., columns])
-        return DayFields(
-            path=path,
-            time=stamps,
-            grid=grid,
-            fields=fields,
-            levels=levels,
-            release=_release(path, data),
-            attrs=netcdf.attributes(data, ("institution", "version", "disclaimer", "url")),
-        )
-
-
-def _axis(data: Any, names: Sequence[str]) -> str:
-    for name in names:
-        if name in data.dimensions and name in data.variables:
-            return name
-    raise UserError(f"has no dimension and coordinate {' or '.join(names)}")
-
-
-def _vertical(variable: Any, axes: Mapping[str, str]) -> int:
-    """Place of the one dimension that is neither time nor latitude nor longitude."""
-    dims = variable.dimensions
-    others = [place for place, dim in enumerate(dims) if dim not in axes.values()]
-    if len(others) != 1 or len(dims) != 4:
-        raise UserError(f"{variable.name} lies on ({', '.join(dims)}), not time, level, lat, lon")
-    return others[0]
-
-
-def _lowest(
-    variable: Any, axes: Mapping[str, str], levels: slice, unit: str, assumed: str | None
-) -> NDArray[np.float32]:
-    """(levels, n, H, W): the lowest levels of a variable whose dimensions come in any order."""
-    vertical = _vertical(variable, axes)
-    if isinstance(variable.chunking(), list):
-        # Without a cache HDF5 reads just these levels from a chunk that is not compressed.
-        variable.set_var_chunk_cache(size=0)
-    dims = list(variable.dimensions)
-    index = tuple(levels if place == vertical else slice(None) for place in range(4))
-    order = [vertical, *(dims.index(axes[axis]) for axis in ("time", "lat", "lon"))]
-    return netcdf.converted(variable, variable[index].transpose(order), unit, assumed)
-
-
-def _from_boundaries(
-    name: str, variable: Any, axes: Mapping[str, str], levels: int, assumed: str | None
-) -> NDArray[np.float32] | None:
-    """(n, H, W): surface pressure, or height of the centre of the lowest level.
-
-    None for pressure that a release gives at level centres: it is not that of the surface.
-    """
-    unit = VARIABLES[name].units
-    count = variable.shape[_vertical(variable, axes)]
-    if count == levels:
-        if name == "air_pressure":
-            return None
-        return _lowest(variable, axes, slice(0, 1), unit, assumed)[0]
-    if count != levels + 1:
-        raise UserError(f"{variable.name} has {count} boundaries of {levels} levels")
-    ground, top = _lowest(variable, axes, slice(0, 2), unit, assumed)
-    upward = ground > top if name == "air_pressure" else ground < top
-    if not upward.all():
-        raise UserError(f"{variable.name}: level 0 is not the lowest; the levels are in no order")
-    return ground if name == "air_pressure" else (ground + top) / 2
-
-
-def _altitude(variable: Any, axes: Mapping[str, str], assumed: str | None) -> NDArray[np.float32]:
-    """(H, W) m: terrain from the surface geopotential, or from a height where units say so."""
-    dims = list(variable.dimensions)
-    values = variable[:]
-    if axes["time"] in dims:
-        place = dims.index(axes["time"])
-        if np.ptp(values, axis=place).max() > 0:
-            raise UserError(f"{variable.name} changes within the day")
-        values = values.take(0, axis=place)
-        del dims[place]
-    if sorted(dims) != sorted((axes["lat"], axes["lon"])):
-        raise UserError(f"{variable.name} lies on ({', '.join(dims)}), not latitude, longitude")
-    if dims[0] == axes["lon"]:
-        values = values.T
-    try:
-        return netcdf.converted(variable, values, "m", assumed)
-    except UserError:
-        return netcdf.converted(variable, values, "m2 s-2", assumed) / np.float32(netcdf.GRAVITY)
-
-
-def _times_of_day(variable: Any, path: Path) -> NDArray[np.datetime64]:
-    stamps = netcdf.times(variable)
-    if stamps.size == 0:
-        raise UserError("holds no times")
-    days = np.unique(stamps.astype("M8[D]"))
-    if days.size != 1:
-        raise UserError(f"holds {days.size} days ({days[0]} to {days[-1]}), not one")
-    step = np.timedelta64(86400, "s") / stamps.size
-    if stamps.size > 1 and not (np.diff(stamps) == step).all():
-        raise UserError(f"its {stamps.size} times are not a whole day in equal steps")
-    named = day_in_name(path)
-    if named is not None and named != days[0]:
-        raise UserError(f"its name says {named}, its times {days[0]}")
-    return stamps
-
-
-def day_in_name(path: Path) -> Day | None:
-    """The day in a file's name; None where there is none (a monthly mean, another file)."""
-    for year, month, day in _DAY.findall(path.name):
-        try:
-            return Day(f"{year}-{month}-{day}", "D")
-        except ValueError:
-            continue
-    return None
-
-
-def _release(path: Path, data: Any) -> str:
-    named = _RELEASE.match(path.name)
-    stated = re.search(r"\bCT[\w.-]*\d[\w.-]*", str(getattr(data, "version", "")))
-    return named[1] if named else stated[0] if stated else "of unknown release"
-
-
-# -- preparing a store ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -403,7 +65,7 @@ class Prepared:
     def lines(self) -> list[str]:
         """For people: one line a fact."""
         text = [f"{self.store}: {self.days} days written, {self.reused} were there"]
-        text += gap_lines(self.gaps)
+        text += building.gap_lines(self.gaps)
         text += [f"skipped: {item.reason}" for item in self.skipped]
         if self.absent:
             text.append(f"the files do not have: {', '.join(self.absent)}")
@@ -429,7 +91,7 @@ class _Plan:
     @classmethod
     def of_store(cls, path: Path) -> tuple[_Plan, NDArray[np.datetime64]]:
         """The plan of a store begun earlier, and the days of its axis."""
-        store = open_store(path)
+        store = schema.open_store(path)
         if store.attrs.get("prepared_by") != PREPARED_BY:
             raise UserError(f"{path} exists and is no CarbonTracker store; give another --out")
         days = np.unique(store.time.astype("M8[D]"))
@@ -530,7 +192,7 @@ def _prepare(
     """What `prepare` does once it is clear who reads."""
     began = time.perf_counter()
     start, end = span
-    first, last = _span(start or str(min(listed)), end or str(max(listed)))
+    first, last = span_of(start or str(min(listed)), end or str(max(listed)))
     chosen = {day: path for day, path in sorted(listed.items()) if first <= day <= last}
     if not chosen:
         raise UserError(f"no file holds a day of {first} to {last}")
@@ -555,10 +217,12 @@ def _prepare(
         fresh[template.path] = template
         days = np.arange(first, last + 1)
         axis_time = np.add.outer(days.astype("M8[s]"), plan.offsets).ravel()
-        network = stations or own_network("CarbonTracker's")
-        create_store(out, plan.grid, axis_time, network, _store_attrs(template), plan.variables)
+        network = stations or building.own_network("CarbonTracker's")
+        schema.create_store(
+            out, plan.grid, axis_time, network, _store_attrs(template), plan.variables
+        )
 
-    store = open_store(out)
+    store = schema.open_store(out)
     per_day = plan.offsets.size
     whole = _whole_days(store, per_day)
     known_bad = {item.file for item in skipped}
@@ -587,8 +251,8 @@ def _prepare(
     writer.flush()
     if progress is not None:
         progress(1.0, "")
-    gaps = gaps_between(_whole_days(store, per_day), first)
-    note(out, missing_days=[list(gap) for gap in gaps])
+    gaps = building.gaps_between(_whole_days(store, per_day), first)
+    building.note(out, missing_days=[list(gap) for gap in gaps])
     return Prepared(
         store=str(out),
         release=plan.release,
@@ -596,7 +260,7 @@ def _prepare(
         reused=int(whole.sum()),
         gaps=gaps,
         skipped=tuple(skipped),
-        absent=tuple(name for name in AUXILIARY if name not in plan.variables),
+        absent=tuple(name for name in schema.AUXILIARY if name not in plan.variables),
         seconds=time.perf_counter() - began,
     )
 
@@ -717,7 +381,7 @@ class _Writer:
     def add(self, day: DayFields) -> None:
         """Take a day; days come in order."""
         frame = _number(day.time[0].astype("M8[D]"), self._first) * day.time.size
-        if self._days and frame // CHUNK[0] != self._days[0][0] // CHUNK[0]:
+        if self._days and frame // schema.CHUNK[0] != self._days[0][0] // schema.CHUNK[0]:
             self.flush()
         self._days.append((frame, day))
 
@@ -734,15 +398,18 @@ class _Writer:
         self._days = []
 
     def _write(self, stretch: Sequence[tuple[int, DayFields]]) -> None:
-        names = ("co2", *(name for name in self._plan.variables if not VARIABLES[name].static))
+        names = (
+            "co2",
+            *(name for name in self._plan.variables if not schema.VARIABLES[name].static),
+        )
         fields = {name: np.concatenate([day.fields[name] for _, day in stretch]) for name in names}
         observations = fields["co2"][:, self._cells[0], self._cells[1]]
         if self._plan.altitude is not None:
             fields["surface_altitude"] = self._plan.altitude
-        write_frames(self._path, stretch[0][0], fields, observations)
+        schema.write_frames(self._path, stretch[0][0], fields, observations)
 
 
-def _whole_days(store: StoreSource, per_day: int) -> NDArray[np.bool_]:
+def _whole_days(store: schema.StoreSource, per_day: int) -> NDArray[np.bool_]:
     """(days,): which days the store holds."""
     return np.all(store.available.reshape(-1, per_day), axis=1)
 
