@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 
 FURNITURE = frozenset({"bar", "inspector", "drawer"})
-"""What a page can have around it: the time bar, the inspector, and the drawer of map settings.
-
-A page whose address says what to export has ``export`` besides, see `dashboard.export`.
-"""
+"""What a page can have around it: the time bar, the inspector, and the drawer of map settings."""
 
 
 class View(Protocol):
@@ -90,9 +87,18 @@ def shown_model(state: ViewState, world: World) -> str:
 @cache
 def registry() -> dict[str, Page]:
     """All pages, in the order of the rail."""
-    from dashboard.pages import benchmarks, cases, compare, data, explore, stations, training
+    from dashboard.pages import (
+        benchmarks,
+        cases,
+        compare,
+        data,
+        explore,
+        oceans,
+        stations,
+        training,
+    )
 
-    modules = (explore, compare, cases, stations, benchmarks, training, data)
+    modules = (explore, compare, cases, oceans, stations, benchmarks, training, data)
     return {module.PAGE.key: module.PAGE for module in modules}
 
 

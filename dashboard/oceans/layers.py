@@ -1,0 +1,132 @@
+"""What the map of Oceans shows: quantities of the sea, in the units and limits of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from co2net.inference import TRUTH
+from co2net.layers import DIFFERENCE, Display, nice_limits
+from co2net.ocean.engine import QUANTITIES, Ocean
+from dashboard.maps.projection import Raster
+
+Field = NDArray[np.float32]
+Progress = Callable[[float, str], None]
+
+FIRST = "flux"
+"""The quantity that a new visitor sees."""
+SHOWN = {
+    "flux": Display("mol m⁻² yr⁻¹", diverging=True, digits=2),
+    "delta_pco2": Display("µatm", diverging=True),
+    "co2": Display("ppm", digits=2),
+    "ph": Display("", digits=3),
+    "aragonite": Display("", digits=2),
+    "pco2_sea": Display("µatm"),
+    "pco2_air": Display("µatm"),
+    "sst": Display("°C"),
+    "ice": Display("", digits=2),
+}
+"""Quantities that the page offers, in its order; an empty unit is that of a pure number."""
+_LIMITS = {
+    "flux": (-5.0, 5.0),
+    "delta_pco2": (-120.0, 120.0),
+    "ph": (7.9, 8.25),
+    "aragonite": (1.0, 4.0),
+    "pco2_sea": (240.0, 480.0),
+    "sst": (-2.0, 30.0),
+    "ice": (0.0, 1.0),
+}
+"""Colour limits, the same at all times and for truth and models. The rest are those of a year."""
+_APART = {
+    "flux": 0.2,
+    "delta_pco2": 3.0,
+    "co2": 3.0,
+    "pco2_air": 3.0,
+    "ph": 0.004,
+    "aragonite": 0.01,
+}
+"""Reach of the colours of a model minus the truth."""
+_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One map of the sea.
+
+    Parameters
+    ----------
+    quantity
+        Key of `SHOWN`.
+    show
+        ``truth``, a model, or ``diff:`` and a model.
+    month
+        YYYY-MM of a monthly mean; empty: the frame.
+    frame
+        Position on the time axis.
+    """
+
+    quantity: str
+    show: str
+    month: str
+    frame: int
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is a difference."""
+        return self.show.startswith(DIFFERENCE)
+
+    @property
+    def what(self) -> str:
+        """The truth, or the model that it is of."""
+        return self.show.removeprefix(DIFFERENCE)
+
+    @property
+    def display(self) -> Display:
+        """Unit, decimals, and whether the colours diverge."""
+        shown = SHOWN[self.quantity]
+        return Display(shown.unit, diverging=True, digits=shown.digits + 1) if self.apart else shown
+
+
+def shown_as(quantity: str, show: str, models: tuple[str, ...]) -> str:
+    """What can be shown of a quantity: the truth where models make no difference."""
+    known = show.removeprefix(DIFFERENCE) in models
+    return show if known and QUANTITIES[quantity].of_model else TRUTH
+
+
+def field(ocean: Ocean, layer: Layer, progress: Progress | None = None) -> Field:
+    """(H, W): the values of a layer in the units of the page, which are those of `QUANTITIES`."""
+
+    def one(what: str) -> Field:
+        if layer.month:
+            return ocean.month(layer.quantity, what, layer.month, progress)
+        time = ocean.engine.source.time[layer.frame]
+        return ocean.frames(layer.quantity, what, time, progress)[0]
+
+    return one(layer.what) - one(TRUTH) if layer.apart else one(layer.what)
+
+
+def limits(ocean: Ocean, layer: Layer) -> tuple[float, float]:
+    """Colour limits of a layer: constant, or for CO2 in the air those of the frame's year."""
+    if layer.apart:
+        return -_APART[layer.quantity], _APART[layer.quantity]
+    if layer.quantity in _LIMITS:
+        return _LIMITS[layer.quantity]
+    years = ocean.times().astype("datetime64[Y]")
+    year = np.datetime64(layer.month or ocean.engine.source.time[layer.frame], "Y")
+    times = ocean.times()[years == year]
+    some = times[np.linspace(0, times.size - 1, min(_SAMPLES, times.size)).astype(int)]
+    low, high = np.nanpercentile(ocean.frames(layer.quantity, TRUTH, some), [1, 99])
+    return nice_limits(float(low), float(high))
+
+
+def project(raster: Raster, values: Field) -> Field:
+    """(1, rows, columns): a field with gaps on the pixels of a map; the coast stays in its place.
+
+    Pixels take the mean of what is there around them, and are empty where most of it is not.
+    """
+    there = np.isfinite(values)
+    total, share = raster.project(np.stack([np.nan_to_num(values), there.astype(np.float32)]))
+    return np.where(share >= 0.5, total / np.maximum(share, 0.5), np.nan)[None].astype(np.float32)

@@ -1,0 +1,497 @@
+"""Oceans: flux, sink and acidity of the sea that follow from the air that is reconstructed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import panel as pn
+import param
+from panel.custom import Child, Children
+
+from co2net.errors import UserError
+from co2net.inference import TRUTH
+from co2net.layers import DIFFERENCE
+from co2net.ocean.basins import basin, basins, boxes, reefs
+from co2net.ocean.engine import QUANTITIES, Ocean
+from co2net.regions import Region, box_region, region
+from dashboard.components import Part, css, dropdown, js
+from dashboard.maps.layers import colour_bar
+from dashboard.maps.projection import Raster
+from dashboard.oceans import layers as sea
+from dashboard.oceans.layers import FIRST, SHOWN, Layer
+from dashboard.oceans.panels import Panel, SeriesPanel, SinkPanel, Subject
+from dashboard.oceans.watch import AcidityPanel, NinoPanel
+from dashboard.oceans.wording import OceanWording
+from dashboard.pages import Page
+from dashboard.pages.maps import Arrangement, MapView
+from dashboard.service import Latest
+from dashboard.state import MOST, World
+from dashboard.theme import line
+
+if TYPE_CHECKING:
+    from dashboard.session import Session
+
+PANELS: tuple[type[Panel], ...] = (SeriesPanel, SinkPanel, AcidityPanel, NinoPanel)
+_FURNITURE = frozenset({"drawer", "export"})
+_TELL_SECONDS = 0.3
+
+
+class OceansPart(Part):
+    """The map, and the panels beside it.
+
+    Told: ``empty``, ``panel``, ``head``, ``models``, ``tables``, ``notes``, ``choices``, ``fault``,
+    ``progress``.
+    """
+
+    map = Child()
+    figures = Children()
+    panels = param.List(default=[], doc="key, label, and how many of the figures are its.")
+
+    _esm = js("parts", "oceans")
+    _stylesheets: ClassVar[list[str]] = css("base", "parts", "oceans")
+
+
+class _StaleError(Exception):
+    """Something else has been asked for meanwhile."""
+
+
+class OceansView(MapView):
+    """The page of one session."""
+
+    inspector_open = False
+    furniture = _FURNITURE
+
+    def __init__(self, session: Session) -> None:
+        self.ocean: Ocean | None = None
+        self._months: tuple[str, ...] = ()
+        self._layer: Layer | None = None
+        self._asked: tuple[Any, ...] = ()
+        self._counted = -1
+        self._lock = Lock()
+        self.words = OceanWording(session)
+        super().__init__(session)
+        service, t = session.service, session.t
+        self._mapping: Latest[Any] = Latest(service.slow, session.deliver)
+        self._work: Latest[Any] = Latest(service.slow, session.deliver)
+        self.panels: dict[str, Panel] = {make.key: make(self.words) for make in PANELS}
+        plots = [plot for panel in self.panels.values() for plot in panel.plots]
+        self.board = OceansPart(
+            self._said,
+            strings=t.section("oceans"),
+            panels=[
+                {
+                    "key": key,
+                    "label": t(f"oceans.panel_{key}"),
+                    "titles": panel.titles,
+                    "heights": list(panel.heights),
+                }
+                for key, panel in self.panels.items()
+            ],
+            map=self.maps,
+            figures=[pn.pane.Bokeh(plot, sizing_mode="stretch_both") for plot in plots],
+            sizing_mode="stretch_both",
+        )
+        self._read()
+
+    # -- the data -----------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Have the ocean of the data set opened, and its months counted."""
+        count = int(np.count_nonzero(self.session.service.source.available))
+        if count == self._counted:
+            return
+        self._counted = count
+        opening: Latest[Any] = Latest(self.session.service.slow, self.session.deliver)
+        opening.submit(self._open, self._opened)
+
+    def _open(self) -> tuple[Ocean | None, tuple[str, ...], str]:
+        try:
+            ocean = self.session.service.ocean
+            return ocean, tuple(ocean.months()), ""
+        except UserError as error:
+            return None, (), str(error)
+
+    def _opened(self, found: tuple[Ocean | None, tuple[str, ...], str]) -> None:
+        self.ocean, self._months, fault = found
+        self.words.ocean = self.ocean
+        if self.ocean is None:
+            self.board.tell(empty=self.session.t("oceans.none", why=fault))
+        if self.session.view is self:
+            self.update({"details"})
+
+    # -- choices ------------------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """See `dashboard.pages.View`."""
+        return f"{self.words.quantity(self.quantity())} · {self.session.t('page.oceans')}"
+
+    def arrangement(self) -> Arrangement:
+        """See `MapView`."""
+        return Arrangement("single", ("main",), columns=720)
+
+    def judged(self) -> tuple[str, ...]:
+        """See `MapView`; the page has numbers of its own."""
+        return ()
+
+    def quantity(self) -> str:
+        """What the map shows."""
+        return self.session.state.details.get("quantity", FIRST)
+
+    def month(self) -> str:
+        """The month of the monthly mean: that of the time, or the nearest that is whole."""
+        if not self._months:
+            return ""
+        now = self.session.service.source.time[self.session.state.frame].astype("datetime64[M]")
+        away = np.abs((np.array(self._months, dtype="datetime64[M]") - now).astype(int))
+        return self._months[int(away.argmin())]
+
+    def momentary(self) -> bool:
+        """Whether the map is of the time, not of its month."""
+        wanted = self.session.state.details.get("mean") == "moment" or not self._months
+        return wanted and not QUANTITIES[self.quantity()].monthly_only
+
+    def layer(self) -> Layer:
+        """What the map shows, of which time."""
+        state, quantity = self.session.state, self.quantity()
+        show = sea.shown_as(quantity, state.show, self.session.world.models)
+        month = "" if self.momentary() else self.month()
+        return Layer(quantity, show, month, state.frame)
+
+    def place(self) -> Region:
+        """The basin, or else the region of all pages."""
+        return basin(chosen_place(self.session.state))
+
+    def subject(self) -> Subject:
+        """What the panels are about."""
+        state, layer = self.session.state, self.layer()
+        return Subject(
+            quantity=layer.quantity,
+            month=self.month(),
+            moment=layer.frame if self.momentary() else None,
+            place=self.place().key,
+            point=state.point,
+            models=state.models,
+            reef=state.details.get("reef", next(iter(reefs()))),
+            every=state.details.get("reach") == "all",
+            count=self._counted,
+        )
+
+    # -- controls -----------------------------------------------------------------------
+
+    def controls(self) -> list[Any]:
+        """See `MapView`."""
+        t = self.session.t
+        self._picks = {
+            name: dropdown(name, t(f"oceans.{name}"), width, partial(self._chose, name), options={})
+            for name, width in (("quantity", 210), ("show", 190), ("mean", 148), ("month", 112))
+        }
+        return list(self._picks.values())
+
+    def _offer(self) -> None:
+        self._offered = self.session.world.models
+        self.toolbar[:] = [*self.controls(), self._region]
+
+    def _chose(self, name: str, value: str) -> None:
+        state = self.session.state
+        if name == "show":
+            self._picked("show", value)
+        elif name == "month":
+            if value != self.month():
+                self._go_to(value)
+        elif name == "mean":
+            state.keep(mean="moment" if value == "moment" else "")
+        else:
+            state.keep(quantity="" if value == FIRST else value)
+
+    def _go_to(self, month: str) -> None:
+        """Show the middle of a month."""
+        source = self.session.service.source
+        mine = source.time.astype("datetime64[M]") == np.datetime64(month, "M")
+        there = np.flatnonzero(mine & source.available)
+        if there.size:
+            self.session.state.frame = int(there[there.size // 2])
+
+    def _region_options(self) -> dict[str, str]:
+        keys = [*basins(), *boxes()]
+        chosen = chosen_place(self.session.state)
+        return {self.words.place(key): key for key in dict.fromkeys([*keys, chosen])}
+
+    def _region_select(self) -> Any:
+        label = self.session.t("oceans.place")
+        options, value = self._region_options(), chosen_place(self.session.state)
+        return dropdown("region", label, 190, self._went_to, options=options, value=value)
+
+    def _offer_regions(self) -> None:
+        options, chosen = self._region_options(), chosen_place(self.session.state)
+        self._region.param.update(options=options, value=chosen)
+
+    def _went_to(self, key: str) -> None:
+        state = self.session.state
+        if key != chosen_place(state):
+            state.param.update(**went_to(state.details, key), point=None)
+
+    def _boxed(self, west: float, south: float, east: float, north: float) -> None:
+        try:
+            key = box_region(round(west, 1), round(south, 1), round(east, 1), round(north, 1)).key
+        except UserError as error:
+            self.session.notify(str(error))
+            return
+        self.maps.drawing = False
+        self._went_to(key)
+
+    def _said(self, message: dict[str, Any]) -> None:
+        state = self.session.state
+        if message.get("panel") in self.panels:
+            first = next(iter(self.panels))
+            state.keep(panel="" if message["panel"] == first else message["panel"])
+        elif message.get("model") in self.session.world.models:
+            name, chosen = message["model"], state.models
+            kept = tuple(one for one in chosen if one != name)
+            if kept == chosen:
+                kept = (*chosen[-(MOST - 1) :], name)
+            state.models = kept or chosen
+        elif message.get("place") in (*basins(), *boxes()):
+            self._went_to(message["place"])
+        elif message.get("reef") in reefs():
+            state.keep(reef=message["reef"])
+        elif message.get("reach") in ("month", "all"):
+            state.keep(reach="all" if message["reach"] == "all" else "")
+        elif message.get("clear") == "point":
+            state.point = None
+
+    def sync(self) -> None:
+        """See `MapView`."""
+        t, session, layer = self.session.t, self.session, self.layer()
+        models = session.world.models
+        of_model = QUANTITIES[layer.quantity].of_model
+        shows = {session.layer_name(name): name for name in (TRUTH, *models)}
+        shows |= {session.layer_name(DIFFERENCE + name): DIFFERENCE + name for name in models}
+        means = {t("oceans.mean_month"): "month", t("oceans.mean_moment"): "moment"}
+        monthly = QUANTITIES[layer.quantity].monthly_only
+        for name, options, value, there in (
+            ("quantity", self.words.quantities(), layer.quantity, True),
+            ("show", shows, layer.show, of_model),
+            ("mean", means, "month" if layer.month else "moment", not monthly and self._months),
+            ("month", {month: month for month in self._months}, layer.month, layer.month),
+        ):
+            self._picks[name].visible = bool(there)
+            if there:
+                self._picks[name].param.update(options=options, value=value)
+        furniture = _FURNITURE if layer.month else _FURNITURE | {"bar"}
+        if furniture != self.furniture:
+            self.furniture = furniture
+            session.shell.furniture = sorted(furniture)
+
+    # -- the map ------------------------------------------------------------------------
+
+    def update(self, changed: set[str]) -> None:
+        """See `dashboard.pages.View`."""
+        if "months" in changed:
+            self._read()
+        placed = chosen_place(self.session.state)
+        if placed != self._placed:
+            self._placed = placed
+            changed = changed | {"region"}
+        super().update(changed)
+        self._show_panel("theme" in changed)
+
+    _placed = ""
+
+    def _request(self) -> None:
+        layer = self._layer = self.layer()
+        if self.ocean is None:
+            return
+        self._announce(layer, "")
+        names = [] if layer.what == TRUTH else [layer.what]
+        work = partial(self._compute_map, self.ocean, layer, self.figures.raster)
+        self._mapping.submit(work, self._apply, self.session.service.workers(names))
+
+    def _announce(self, layer: Layer, share: str) -> None:
+        """Say that a map is on its way; the last one stays, and its time with it."""
+        before = self.maps.facts.get("titles", [])
+        if layer == self._layer and before:
+            note = f"{self.session.t('shell.computing')} {share}".strip()
+            self.maps.tell(titles=[before[0] | {"note": note, "waiting": layer.what != TRUTH}])
+
+    def _compute_map(self, ocean: Ocean, layer: Layer, raster: Raster) -> Any:
+        told = [monotonic()]
+
+        def progress(share: float, _: str) -> None:
+            if self._layer != layer or self.session.closed:
+                raise _StaleError
+            if monotonic() - told[0] > _TELL_SECONDS:
+                told[0] = monotonic()
+                self.session.deliver(partial(self._announce, layer, f"{share:.0%}"))
+
+        values = np.full(ocean.grid.shape, np.nan, dtype=np.float32)
+        fault, scale = "", (-1.0, 1.0)
+        try:
+            values = sea.field(ocean, layer, progress)
+            scale = sea.limits(ocean, layer)
+        except UserError as error:
+            fault = str(error)
+        except _StaleError:
+            return None
+        return layer, raster, values, sea.project(raster, values), scale, fault
+
+    def _apply(self, result: Any) -> None:
+        if result is None:
+            return
+        layer, raster, values, image, (low, high), fault = result
+        session = self.session
+        if session.view is not self or layer != self._layer or raster is not self.figures.raster:
+            return
+        shown = layer.display
+        if layer.apart and shown.unit == "ppm" and session.state.spread is not None:
+            low, high = -session.state.spread, session.state.spread
+        elif layer.quantity == "co2" and not layer.apart and session.state.co2 is not None:
+            low, high = session.state.co2
+        self.figures.set_scale("main", low, high, diverging=shown.diverging)
+        self.figures.show(image, values[None])
+        name = session.layer_name(layer.show)
+        label = self.words.quantity(layer.quantity)
+        hover = (f"{label}, {name}", shown.unit, shown.digits, shown.diverging)
+        self.figures.set_hover({"main": hover}, session.t("map.station"))
+        bar = colour_bar(self.words.quantity(layer.quantity), shown, low, high)
+        bar["label"] = self.words.of_layer(layer)
+        title = {
+            "title": f"{label} · {name}",
+            "when": self.words.caption(layer),
+            "note": session.t("map.absent") if fault else "",
+            "waiting": False,
+        }
+        self.maps.tell(titles=[title], bars=[bar, None])
+        session.painted(session.state.frame, {layer.show: fault} if fault else {})
+
+    # -- the panels ---------------------------------------------------------------------
+
+    def panel(self) -> Panel:
+        """The panel that is open."""
+        return self.panels[self.session.state.details.get("panel", next(iter(self.panels)))]
+
+    def _show_panel(self, repaint: bool) -> None:
+        panel, subject, state = self.panel(), self.subject(), self.session.state
+        there = self.session.world.models
+        self.board.tell(
+            panel=panel.key,
+            models=[
+                {
+                    "name": name,
+                    "label": self.session.layer_name(name),
+                    "colour": line(name, state.theme).colour,
+                    "dash": ",".join(str(v) for v in line(name, state.theme).dash),
+                    "on": name in state.models,
+                }
+                for name in (there if panel.of_models(subject) else ())
+            ],
+        )
+        if self.ocean is None:
+            return
+        asked = (panel.key, *panel.asked(subject))
+        with self._lock:
+            new = asked != self._asked
+            self._asked = asked
+        if panel.subject is not None and panel.asked(panel.subject) == panel.asked(subject):
+            panel.subject = subject
+        if new:
+            self.board.tell(progress="", fault="")
+            work = partial(self._compute_panel, self.ocean, panel, subject, asked)
+            pool = self.session.service.workers(subject.models)
+            self._work.submit(work, lambda _: None, pool)
+        self._draw(panel, panel.subject or subject)  # what is there stays until the new has come
+
+    def _compute_panel(
+        self, ocean: Ocean, panel: Panel, subject: Subject, asked: tuple[Any, ...]
+    ) -> None:
+        told = [monotonic()]
+
+        def progress(share: float, name: str) -> None:
+            if self._asked != asked or self.session.closed:
+                raise _StaleError
+            if monotonic() - told[0] > _TELL_SECONDS:
+                told[0] = monotonic()
+                self.session.deliver(partial(self._show_progress, asked, name, share))
+
+        def show(found: Any) -> None:
+            self.session.deliver(partial(self._take, panel, subject, asked, found))
+
+        fault = ""
+        try:
+            panel.compute(ocean, subject, progress, show)
+        except _StaleError:
+            return
+        except UserError as error:
+            fault = str(error)
+        self.session.deliver(partial(self._finish, panel, subject, asked, fault))
+
+    def _show_progress(self, asked: tuple[Any, ...], name: str, share: float) -> None:
+        if asked == self._asked:
+            named = self.session.layer_name(name)
+            text = self.session.t("oceans.progress", name=named, share=f"{share:.0%}")
+            self.board.tell(progress=text)
+
+    def _take(self, panel: Panel, subject: Subject, asked: tuple[Any, ...], found: Any) -> None:
+        if asked == self._asked:
+            panel.found, panel.subject = found, subject
+            self._draw(panel, subject)
+
+    def _finish(self, panel: Panel, subject: Subject, asked: tuple[Any, ...], fault: str) -> None:
+        if asked != self._asked:
+            return
+        self.board.tell(progress="", fault=fault)
+        if fault and panel.subject is not subject:  # nothing has come
+            panel.found = panel.subject = None
+            self._draw(panel, subject)
+
+    def _draw(self, panel: Panel, subject: Subject) -> None:
+        panel.paint(self.session.state.theme)
+        self.board.tell(**panel.draw(subject))
+
+
+def chosen_place(state: Any) -> str:
+    """Key of the basin, else of the region of all pages; the whole ocean for the whole Earth."""
+    key = state.details.get("basin", state.region)
+    return "ocean" if key == "global" else str(key)
+
+
+def went_to(details: Mapping[str, str], key: str) -> dict[str, Any]:
+    """What the state keeps of a place: basins are the page's own, other regions all pages'."""
+    kept = {name: word for name, word in details.items() if name != "basin"}
+    if key in basins()[1:]:
+        return {"details": kept | {"basin": key}, "region": "global"}
+    return {"details": kept, "region": region(key).key}
+
+
+def _quantity(word: str, world: World) -> str:
+    if word not in SHOWN:
+        raise ValueError(word)
+    return word
+
+
+def _one_of(*known: str) -> Any:
+    def check(word: str, world: World) -> str:
+        if word not in known:
+            raise ValueError(word)
+        return word
+
+    return check
+
+
+PAGE = Page(
+    "oceans",
+    OceansView,
+    {
+        "quantity": _quantity,
+        "mean": _one_of("moment"),
+        "basin": lambda word, world: _one_of(*basins()[1:])(word, world),
+        "panel": _one_of(*(make.key for make in PANELS)),
+        "reef": lambda word, world: _one_of(*reefs())(word, world),
+        "reach": _one_of("all"),
+    },
+)
