@@ -30,7 +30,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,10 +111,7 @@ class Background:
     trend: NDArray[np.float64]
     span: NDArray[np.datetime64]
     notes: dict[str, Any]
-    _gains: OrderedDict[tuple[int, int, int, bytes], tuple[Float, Float]] = field(
-        default_factory=OrderedDict, repr=False
-    )
-    _lock: Any = field(default_factory=Lock, repr=False)
+    _gains: Gains = field(default_factory=lambda: Gains(_GAINS_KEPT), repr=False)
 
     # -- learning -----------------------------------------------------------------------
 
@@ -459,20 +456,14 @@ class Background:
         there: NDArray[np.bool_],
         error: NDArray[np.float64] | None = None,
     ) -> tuple[Float, Float]:
-        """Level weights (s,) and gain (P, s) for the s stations that report; kept for reuse.
+        """Level weights (s,) and gain (P, s) for the s stations that report.
 
-        Season -1 stands for the covariance over all classes. With the (s,) variances of their
-        errors nothing is kept: they are others at every frame.
+        Season -1 stands for the covariance over all classes.
         """
-        key = (season, step, slot, there.tobytes())
-        with self._lock:
-            if key in self._gains and error is None:
-                self._gains.move_to_end(key)
-                return self._gains[key]
-        if season < 0:
-            covariance = self._pooled[np.ix_(there, there)]
-            cross = np.empty((0, there.sum()))
-        else:
+
+        def moments() -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+            if season < 0:
+                return self._pooled[np.ix_(there, there)], np.empty((0, there.sum()))
             share = step / _SEASON_STEPS
             after = (season + 1) % self.covariance.shape[0]
 
@@ -480,17 +471,56 @@ class Background:
                 first, second = values[season, slot], values[after, slot]
                 return first * (1 - share) + second.astype(np.float64) * share
 
-            covariance = between(self.covariance)[np.ix_(there, there)]
-            cross = between(self.cross)[:, there]
-        if error is not None:
-            weights, gain = kriging(covariance + np.diag(error), cross)
-            return weights.astype(np.float32), gain.astype(np.float32)
-        weights, gain = kriging(covariance, cross)
+            return between(self.covariance)[np.ix_(there, there)], between(self.cross)[:, there]
+
+        return self._gains.find((season, step, slot, there.tobytes()), moments, error)
+
+
+class Gains:
+    """What `kriging` gave for the stations that report; the latest are kept. Safe for threads.
+
+    Parameters
+    ----------
+    most : int
+        How many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, tuple[Float, Float]] = OrderedDict()
+        self._lock = Lock()
+
+    def find(
+        self,
+        key: Hashable,
+        moments: Callable[[], tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]],
+        error: NDArray[np.float64] | None = None,
+    ) -> tuple[Float, Float]:
+        """Level weights (s,) and gain (n, s).
+
+        Parameters
+        ----------
+        key
+            Of all that ``moments`` depends on.
+        moments
+            Gives covariance (s, s) and cross (n, s), where they are wanted.
+        error : (s,)
+            Variances of the observations' errors. They are others at every frame, so that
+            nothing is kept.
+        """
+        if error is None:
+            with self._lock:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key]
+        covariance, cross = moments()
+        weights, gain = kriging(covariance if error is None else covariance + np.diag(error), cross)
         result = weights.astype(np.float32), gain.astype(np.float32)
-        with self._lock:
-            self._gains[key] = result
-            while len(self._gains) > _GAINS_KEPT:
-                self._gains.popitem(last=False)
+        if error is None:
+            with self._lock:
+                self._kept[key] = result
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
         return result
 
 

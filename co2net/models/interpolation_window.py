@@ -28,13 +28,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -43,6 +41,7 @@ from numpy.typing import ArrayLike, NDArray
 from co2net.assets import atomic_path, provenance
 from co2net.background import (
     Background,
+    Gains,
     error_variance,
     gaspari_cohn,
     kriging,
@@ -101,10 +100,7 @@ class WindowInterpolation:
     correlation: Float
     ridge: float
     notes: dict[str, Any]
-    _gains: OrderedDict[tuple[int, bytes], tuple[Float, Float]] = field(
-        default_factory=OrderedDict, repr=False
-    )
-    _lock: Any = field(default_factory=Lock, repr=False)
+    _gains: Gains = field(default_factory=lambda: Gains(_GAINS_KEPT), repr=False)
 
     # -- learning -----------------------------------------------------------------------
 
@@ -252,27 +248,13 @@ class WindowInterpolation:
     def _gain(
         self, slot: int, there: NDArray[np.bool_], error: NDArray[np.float64] | None
     ) -> tuple[Float, Float]:
-        """Level weights (s,) and gain (1 + P, s) of the s values that there are.
+        """Level weights (s,) and gain (1 + P, s) of the s values that there are."""
 
-        Kept for reuse; not so with the (s,) variances of their errors, others in every window.
-        """
-        key = (slot, there.tobytes())
-        with self._lock:
-            if key in self._gains and error is None:
-                self._gains.move_to_end(key)
-                return self._gains[key]
-        cross = self.cross[slot].swapaxes(0, 1).reshape(self.cross.shape[2], -1)[:, there]
-        covariance = self.covariance(slot)[np.ix_(there, there)]
-        if error is not None:
-            weights, gain = kriging(covariance + np.diag(error), cross)
-            return weights.astype(np.float32), gain.astype(np.float32)
-        weights, gain = kriging(covariance, cross)
-        result = weights.astype(np.float32), gain.astype(np.float32)
-        with self._lock:
-            self._gains[key] = result
-            while len(self._gains) > _GAINS_KEPT:
-                self._gains.popitem(last=False)
-        return result
+        def moments() -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+            cross = self.cross[slot].swapaxes(0, 1).reshape(self.cross.shape[2], -1)[:, there]
+            return self.covariance(slot)[np.ix_(there, there)], cross
+
+        return self._gains.find((slot, there.tobytes()), moments, error)
 
     @cached_property
     def _before(self) -> NDArray[np.int64]:

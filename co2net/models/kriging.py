@@ -24,19 +24,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from co2net.assets import atomic_path, provenance
-from co2net.background import Background, error_variance, kriging, station_distances
+from co2net.background import Background, Gains, error_variance, station_distances
 from co2net.errors import UserError
 from co2net.grid import EARTH_RADIUS_M
 from co2net.source import FieldSource, Index
@@ -77,10 +75,7 @@ class Kriging:
     length: NDArray[np.float64]
     nugget: NDArray[np.float64]
     notes: dict[str, Any]
-    _gains: OrderedDict[tuple[int, bytes], tuple[Float, Float]] = field(
-        default_factory=OrderedDict, repr=False
-    )
-    _lock: Any = field(default_factory=Lock, repr=False)
+    _gains: Gains = field(default_factory=lambda: Gains(_GAINS_KEPT), repr=False)
 
     frames = 1
 
@@ -204,27 +199,13 @@ class Kriging:
     def _gain(
         self, slot: int, there: NDArray[np.bool_], error: NDArray[np.float64] | None
     ) -> tuple[Float, Float]:
-        """Level weights (s,) and gain (N, s) of the s stations that report.
+        """Level weights (s,) and gain (N, s) of the s stations that report."""
 
-        Kept for reuse; not so with the (s,) variances of their errors, others at every frame.
-        """
-        key = (slot, there.tobytes())
-        with self._lock:
-            if key in self._gains and error is None:
-                self._gains.move_to_end(key)
-                return self._gains[key]
-        covariance = self.covariance(slot)[np.ix_(there, there)]
-        cross = exponential(self._arcs[:, there], self.sill[slot], self.length[slot])
-        if error is not None:
-            weights, gain = kriging(covariance + np.diag(error), cross)
-            return weights.astype(np.float32), gain.astype(np.float32)
-        weights, gain = kriging(covariance, cross)
-        result = weights.astype(np.float32), gain.astype(np.float32)
-        with self._lock:
-            self._gains[key] = result
-            while len(self._gains) > _GAINS_KEPT:
-                self._gains.popitem(last=False)
-        return result
+        def moments() -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+            cross = exponential(self._arcs[:, there], self.sill[slot], self.length[slot])
+            return self.covariance(slot)[np.ix_(there, there)], cross
+
+        return self._gains.find((slot, there.tobytes()), moments, error)
 
     @cached_property
     def _arcs(self) -> NDArray[np.float64]:
