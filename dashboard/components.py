@@ -93,6 +93,7 @@ class Shell(Part):
     inspector_open = param.Boolean(True)
     presenting = param.Boolean(False)
     furniture = param.List(default=[], doc="Of the page: bar, inspector, drawer.")
+    exports = param.List(default=[], doc="Of the page: what, label, formats.")
     board = Child()
     toolbar = Child()
     drawer = Child()

@@ -20,7 +20,7 @@ from dashboard.pages import registry
 from dashboard.state import THEMES
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 WIDTHS = {1280: 720, 390: 844}
 """Width of the window, and the least height of a picture."""
@@ -48,11 +48,13 @@ _PAINTED = f"""(page) => {{ {_FIND}
     const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
     return drawn.some((value) => value > 0)
   }})
+  const board = every(document, ".board")[0]
   return app?.dataset.page === page && !app.matches(".busy")
+    && every(board, "h2, h3, table, form, canvas").some((node) => node.offsetParent)
     && every(document, '.board [role="status"].progress').every((line) => !line.textContent)
     && every(document, ".board .map").filter((map) => map.offsetParent).every(painted)
 }}"""
-"""Whether the page is there, says of nothing that it is being computed, and shows its maps."""
+"""Whether the page is there, is computing nothing, and shows its parts and maps."""
 _HIDDEN = f"""() => {{ {_FIND}
   const scrolls = (node) => /auto|scroll/.test(getComputedStyle(node).overflowY)
   const wide = (node) => node.clientWidth > 0.6 * window.innerWidth
@@ -145,22 +147,7 @@ def take(
         for number, shot in enumerate(wanted):
             if progress is not None:
                 progress(number / len(wanted), shot.name)
-            low = height or WIDTHS[shot.width]
-            context = browser.new_context(
-                viewport={"width": shot.width, "height": low},
-                reduced_motion="reduce",
-                has_touch=shot.width < 760,
-            )
-            page = context.new_page()
-            words = {"page": shot.page, "theme": shot.theme, "lang": shot.language}
-            page.goto(f"{address}/?{urlencode(words)}")
-            picture = _quiet(page, address, shot)
-            hidden = 0 if height else int(page.evaluate(_HIDDEN))
-            if hidden:
-                high = min(low + hidden, TALLEST)
-                page.set_viewport_size({"width": shot.width, "height": high})
-                picture = _quiet(page, address, shot)
-            context.close()
+            picture = _picture(browser, address, shot, height)
             path = folder / f"{shot.name}.png"
             with atomic_path(path) as draft:
                 draft.write_bytes(picture)
@@ -170,11 +157,34 @@ def take(
     return made
 
 
-def _quiet(page: Page, address: str, shot: Shot) -> bytes:
+def _picture(browser: Browser, address: str, shot: Shot, height: int | None) -> bytes:
+    low = height or WIDTHS[shot.width]
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": low},
+        reduced_motion="reduce",
+        has_touch=shot.width < 760,
+    )
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+    words = {"page": shot.page, "theme": shot.theme, "lang": shot.language}
+    page.goto(f"{address}/?{urlencode(words)}")
+    picture = _quiet(page, address, shot, faults)
+    hidden = 0 if height else int(page.evaluate(_HIDDEN))
+    if hidden:
+        page.set_viewport_size({"width": shot.width, "height": min(low + hidden, TALLEST)})
+        picture = _quiet(page, address, shot, faults)
+    context.close()
+    return picture
+
+
+def _quiet(page: Page, address: str, shot: Shot, faults: list[str]) -> bytes:
     """The picture of a page, once the server has done its work and nothing changes any more."""
     end = time.monotonic() + PATIENCE
     before = b""
     while time.monotonic() < end:
+        if faults:
+            raise UserError(f"{shot.name} cannot be painted: {faults[0].splitlines()[0][:200]}")
         ready = page.evaluate(_PAINTED, shot.page) and _working(address) == 0
         now = page.screenshot() if ready else b""
         if ready and now == before:

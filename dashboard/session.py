@@ -19,6 +19,7 @@ from co2net.errors import UserError
 from co2net.evaluation.cases import load_cases
 from co2net.regions import Region, region
 from dashboard.components import Shell, TimeBar
+from dashboard.export import offers
 from dashboard.i18n import Translator
 from dashboard.inspector import Inspector
 from dashboard.maps.projection import PROJECTIONS
@@ -506,6 +507,10 @@ class Session(Wording):
             self.shell.param.update(
                 page=key,
                 furniture=sorted(self.view.furniture),
+                exports=[
+                    {"what": what, "label": self.t(f"export.{what}"), "formats": list(formats)}
+                    for what, formats in offers(key).items()
+                ],
                 inspector_open=self.view.inspector_open or self.state.point is not None,
             )
             self.shell.tell(title=f"{self.view.title} · co2net")

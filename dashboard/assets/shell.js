@@ -115,14 +115,15 @@ export function render({model, el: host}) {
     }
     button.removeAttribute("aria-busy")
   }
-  for (const [what, formats] of [["map", ["png", "pdf", "nc", "csv"]], ["series", ["png", "pdf", "nc", "csv"]], ["animation", ["gif"]]]) {
-    const row = el("li", {}, el("span", {}, say[`export_${what}`]))
-    for (const format of formats) {
-      const text = format === "nc" ? "NetCDF" : format.toUpperCase()
-      const button = el("button", {"aria-label": `${say[`export_${what}`]}: ${text}`, onclick: () => save(what, format, button)}, text)
-      row.append(button)
-    }
-    menu.querySelector("ul").append(row)
+  const draw_exports = () => {
+    menu.open = false
+    menu.hidden = model.exports.length === 0
+    menu.querySelector("ul").replaceChildren(...model.exports.map(({what, label, formats}) => el("li", {}, el("span", {}, label),
+      ...formats.map((format) => {
+        const text = format === "nc" ? "NetCDF" : format.toUpperCase()
+        const button = el("button", {"aria-label": `${label}: ${text}`, onclick: () => save(what, format, button)}, text)
+        return button
+      }))))
   }
 
   // Presentation: the arrow keys go through the case studies.
@@ -153,7 +154,7 @@ export function render({model, el: host}) {
     badge.hidden = !model.simulated
     root.classList.toggle("drawer-open", model.drawer_open)
     root.classList.toggle("inspector-open", model.inspector_open)
-    for (const part of ["bar", "inspector", "drawer", "export"]) {
+    for (const part of ["bar", "inspector", "drawer"]) {
       root.classList.toggle(`no-${part}`, !model.furniture.includes(part))
     }
     open_drawer.setAttribute("aria-expanded", model.drawer_open)
@@ -205,7 +206,8 @@ export function render({model, el: host}) {
     if (news.reload) { window.location.reload() }
   })
 
-  draw(); draw_busy(); draw_notices()
+  model.on("exports", draw_exports)
+  draw(); draw_exports(); draw_busy(); draw_notices()
   model.send_msg({ready: true})
   return root
 }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,38 +13,34 @@ import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool, Range1d, Whisker
 from panel.custom import Child
 
-from co2net.assets import data_path
-from co2net.errors import UserError
-from co2net.evaluation import report
-from co2net.evaluation.scores import ALL_SEEDS, Row
-from co2net.jobs import jobs
-from co2net.jobs.folder import read_json
+from co2net.evaluation.scores import Row
 from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.layers import number
 from dashboard.numbers import Numbers
 from dashboard.pages import Page
 from dashboard.plots import chart, paint, span
+from dashboard.results import (
+    GROUPS,
+    KINDS,
+    METRICS,
+    SHIPPED,
+    UNITLESS,
+    Results,
+    Selection,
+    column_name,
+    folders,
+    kinds_of,
+    percent,
+    read_results,
+    references,
+    select,
+)
 from dashboard.service import Latest
 from dashboard.state import World
 from dashboard.theme import line
 
 if TYPE_CHECKING:
     from dashboard.session import Session
-
-SHIPPED = "shipped"
-"""Name of the results that lie in ``data/benchmarks``."""
-PLACES = {
-    "main": ("global", "ocean", "land", "eurasia"),
-    "latitude": (
-        "lat_60N_90N", "lat_30N_60N", "lat_0_30N", "lat_30S_0", "lat_60S_30S", "lat_90S_60S",
-    ),
-    "stations": ("station_cells", "no_station", "dist_0_500", "dist_500_1500", "dist_1500_up"),
-}  # fmt: skip
-"""Groups of regions; ``named`` are all others."""
-GROUPS = (*PLACES, "named")
-METRICS = ("rmse_document", "rmse", "bias", "acc", "acc_climatology")
-UNITLESS = ("acc", "acc_climatology")
-_HIGH = ("acc", "acc_climatology")  # the higher the better; of the others the nearer to zero
 
 
 class BenchmarksPart(Part):
@@ -59,109 +53,6 @@ class BenchmarksPart(Part):
 
     _esm = js("parts", "benchmarks")
     _stylesheets: ClassVar[list[str]] = css("base", "benchmarks")
-
-
-# -- files ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Results:
-    """Results of an evaluation, as they lie in a folder.
-
-    Parameters
-    ----------
-    rows
-        Scores; empty where the folder has none.
-    about
-        What made them.
-    tables
-        Rows of the document's tables, as `co2net.evaluation.tables.table_lines` wrote them.
-    origins : table -> provenance
-        What made each of them.
-    faults
-        Files that could not be read, one line each.
-    """
-
-    rows: tuple[Row, ...] = ()
-    about: Mapping[str, Any] | None = None
-    tables: tuple[dict[str, str], ...] = ()
-    origins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    faults: tuple[str, ...] = ()
-
-
-def folders() -> dict[str, Path]:
-    """Where results may lie: the shipped ones, and those of evaluations among the jobs."""
-    found = {SHIPPED: data_path("benchmarks")}
-    try:
-        for job in jobs():
-            for place in job.outputs().values():
-                if (Path(place) / report.SCORES).is_file():
-                    found[job.id] = Path(place)
-    except UserError:
-        pass  # a folder of jobs that cannot be read holds none for this page
-    return found
-
-
-def read_results(folder: Path) -> Results:
-    """Read a folder of results; what is damaged is named and left out."""
-    faults: list[str] = []
-    rows: list[Row] = []
-    about = None
-    scores = folder / report.SCORES
-    if scores.is_file():
-        try:
-            rows, about = report.read_rows(scores), report.read_about(scores)
-        except UserError as error:
-            faults.append(str(error))
-    tables: list[dict[str, str]] = []
-    origins: dict[str, Mapping[str, Any]] = {}
-    for path in sorted((folder / "tables").glob("*.csv")):
-        try:
-            lines = _read_table(path)
-            made = read_json(path.with_suffix(".json")) or {}
-            origins |= {entry["table"]: made for entry in lines}
-            tables += lines
-        except UserError as error:
-            faults.append(str(error))
-    return Results(tuple(rows), about, tuple(tables), origins, tuple(faults))
-
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            lines = list(csv.DictReader(handle))
-    except (ValueError, csv.Error, OSError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    needed = {"table", "row", "region", "metric", "value", "document"}
-    if not all(needed <= entry.keys() for entry in lines):
-        raise UserError(f"{path} is no table of the document; remove it")
-    return lines
-
-
-def averaged(rows: Iterable[Row]) -> list[Row]:
-    """Of models with several seeds the mean over them (seed ``all``) alone."""
-    rows = list(rows)
-    joined = {(row.model, row.period) for row in rows if row.seed == ALL_SEEDS}
-    return [r for r in rows if r.seed == ALL_SEEDS or (r.model, r.period) not in joined]
-
-
-def regions_of(rows: Iterable[Row], group: str) -> list[str]:
-    """Regions of a group that the rows have, in the group's order."""
-    there = list(dict.fromkeys(row.region for row in rows))
-    if group in PLACES:
-        return [key for key in PLACES[group] if key in there]
-    grouped = {key for keys in PLACES.values() for key in keys}
-    return [key for key in there if key not in grouped]
-
-
-def rank(value: float, metric: str) -> float:
-    """Smaller is better, whatever the metric; what is not known comes last."""
-    if math.isnan(value):
-        return math.inf
-    return -value if metric in _HIGH else abs(value)
-
-
-# -- the page ---------------------------------------------------------------------------------
 
 
 class BenchmarksView:
@@ -185,7 +76,14 @@ class BenchmarksView:
         )
         self._pick = {
             name: dropdown(name, t(f"bench.{name}"), width, partial(self._picked, name), options={})
-            for name, width in (("scores", 250), ("metric", 220), ("period", 130), ("places", 190))
+            for name, width in (
+                ("scores", 210),
+                ("kind", 190),
+                ("against", 170),
+                ("metric", 200),
+                ("period", 120),
+                ("places", 180),
+            )
         }
         self.toolbar = pn.FlexBox(
             *self._pick.values(), gap="8px", sizing_mode="stretch_width", margin=0
@@ -230,36 +128,19 @@ class BenchmarksView:
         """See `dashboard.pages.View`."""
 
     def _picked(self, name: str, value: Any) -> None:
-        if value is not None and value != self._choice().get(name):
+        now = self.session.state.details.get("scores", SHIPPED) if name == "scores" else getattr(
+            self._selected(), name)  # fmt: skip
+        if value != now:
             self.session.state.keep(**{name: str(value)})
 
     def _said(self, message: dict[str, Any]) -> None:
         if "sort" in message:
-            key, chosen = str(message["sort"])[:60], self._choice()
-            down = key == chosen["sort"] and chosen["order"] != "down"
+            key, chosen = str(message["sort"])[:60], self._selected()
+            down = key == chosen.sort and not chosen.down
             self.session.state.keep(sort=key, order="down" if down else "")
 
-    def _choice(self) -> dict[str, str]:
-        """What is shown: the words of the address, or what suits the file."""
-        words, rows = self.session.state.details, self._results.rows
-        periods = list(dict.fromkeys(row.period for row in rows))
-        metrics = [key for key in METRICS if any(row.metric == key for row in rows)]
-        groups = [key for key in GROUPS if regions_of(rows, key)]
-
-        def one(name: str, there: Sequence[str]) -> str:
-            word = words.get(name, "")
-            return word if word in there else (there[0] if there else "")
-
-        chosen = {
-            "scores": words.get("scores", SHIPPED),
-            "period": one("period", periods),
-            "metric": one("metric", metrics),
-            "places": one("places", groups),
-        }
-        places = regions_of(rows, chosen["places"])
-        chosen["sort"] = one("sort", [*places, "model"] if places else [])
-        chosen["order"] = words.get("order", "up")
-        return chosen
+    def _selected(self) -> Selection:
+        return select(self._results, self.session.state.details)
 
     # -- following the state ------------------------------------------------------------
 
@@ -284,117 +165,105 @@ class BenchmarksView:
         self._draw()
 
     def _draw(self) -> None:
-        session, t, rows = self.session, self.session.t, averaged(self._results.rows)
-        chosen = self._choice()
-        periods = list(dict.fromkeys(row.period for row in rows))
-        roles = {row.period: row.split for row in rows}
-        metrics = [key for key in METRICS if any(row.metric == key for row in rows)]
-        groups = [key for key in GROUPS if regions_of(rows, key)]
+        session, t, results = self.session, self.session.t, self._results
+        chosen = self._selected()
         for name, options in {
+            "kind": {t(f"bench.kind_{key}"): key for key in kinds_of(results)},
+            "against": {session.layer_name(key): key for key in references(results)},
             "period": {
-                f"{p} ({t.or_else(f'bench.role_{roles[p]}', roles[p])})": p for p in periods
+                f"{p} ({t.or_else(f'bench.role_{role}', role)})": p
+                for p, role in chosen.periods.items()
             },
-            "metric": {t(f"bench.{key}"): key for key in metrics},
-            "places": {t(f"bench.places_{key}"): key for key in groups},
+            "metric": {t(f"bench.{key}"): key for key in chosen.metrics},
+            "places": {t(f"bench.places_{key}"): key for key in chosen.groups},
         }.items():
-            self._pick[name].param.update(options=options, value=chosen[name] or None)
+            self._pick[name].param.update(options=options, value=getattr(chosen, name) or None)
             self._pick[name].visible = bool(options)
-        shown = [
-            row for row in rows if (row.period, row.metric) == (chosen["period"], chosen["metric"])
-        ]
-        empty = t("bench.empty") if not rows else ""
+        self._pick["against"].visible = chosen.kind == "margins"
         self.board.tell(
-            empty=empty,
-            faults=list(self._results.faults),
-            table=self._table(shown, chosen) if rows else None,
-            about=self._about(),
+            empty="" if chosen.kind else t("bench.empty"),
+            faults=list(results.faults),
+            table=self._table(chosen) if chosen.kind else None,
+            about=self._about(chosen),
             ablations=self._ablations(),
         )
-        self._draw_chart(shown, chosen)
+        self._draw_chart(chosen)
         session.shell.tell(title=f"{self.title} · co2net")
 
-    def place(self, key: str) -> str:
-        """What a region is called."""
-        t = self.session.t
-        if key.startswith("lat_"):
-            south, north = (_parallel(word) for word in key.split("_")[1:3])
-            return f"{south} – {north}"
-        return t.or_else(f"region.{key}", t.or_else(f"bench.place_{key}", key))
-
-    def _models(self, shown: Sequence[Row], chosen: Mapping[str, str]) -> list[str]:
-        """Models in the order of the table."""
-        models = list(dict.fromkeys(row.model for row in shown))
-        down = chosen["order"] == "down"
-        if chosen["sort"] == "model":
-            return sorted(models, reverse=down)
-        value = {row.model: row.value for row in shown if row.region == chosen["sort"]}
-        models.sort(
-            key=lambda name: rank(value.get(name, math.nan), chosen["metric"]), reverse=down
-        )
-        return models
-
-    def _table(self, shown: Sequence[Row], chosen: Mapping[str, str]) -> dict[str, Any]:
+    def _table(self, chosen: Selection) -> dict[str, Any]:
         session, t = self.session, self.session.t
-        places = regions_of(shown, chosen["places"])
-        metric = chosen["metric"]
-        by = {(row.model, row.region): row for row in shown}
-        best = {
-            key: min(
-                (row.model for row in shown if row.region == key),
-                key=lambda name, key=key: rank(by[name, key].value, metric),  # type: ignore[misc]
-                default="",
-            )
-            for key in places
-        }
-        lines = []
-        for model in self._models(shown, chosen):
-            cells = []
-            for key in places:
-                row = by.get((model, key))
-                cells.append(
-                    {
-                        "value": "–" if row is None else number(row.value, _digits(metric)),
-                        "interval": "" if row is None else _interval(row),
-                        "best": model == best[key] and len(best) > 0,
-                    }
-                )
-            lines.append(
-                {
-                    "model": model,
-                    "label": session.layer_name(model),
-                    "colour": line(model, session.state.theme).colour,
-                    "cells": cells,
-                }
-            )
-        counts = sorted({row.n for row in shown})
-        unit = "" if metric in UNITLESS else " (ppm)"
-        words = [f"{t(f'bench.{metric}')}{unit}", chosen["period"]]
-        if counts:
-            words.append(t("bench.frames", n=" / ".join(str(n) for n in counts)))
-        if self._simulated():
-            words.append(t("map.simulated"))
+        by = {(row.model, row.region): row for row in chosen.shown}
+        best = {key: chosen.best(key) for key in chosen.columns}
+        lines = [
+            {
+                "model": model,
+                "label": session.layer_name(model),
+                "colour": line(model, session.state.theme).colour,
+                "cells": [
+                    self._cell(chosen, by.get((model, key)), best[key]) for key in chosen.columns
+                ],
+            }
+            for model in chosen.models
+        ]
         return {
-            "caption": " · ".join(words),
-            "hint": t(f"bench.{metric}_hint"),
-            "columns": [{"key": key, "label": self.place(key)} for key in places],
+            "caption": self._caption(chosen),
+            "hint": self._hint(chosen),
+            "columns": [{"key": key, "label": column_name(key, t)} for key in chosen.columns],
             "rows": lines,
-            "sort": chosen["sort"],
-            "order": "descending" if chosen["order"] == "down" else "ascending",
+            "sort": chosen.sort,
+            "order": "descending" if chosen.down else "ascending",
         }
 
-    def _draw_chart(self, shown: Sequence[Row], chosen: Mapping[str, str]) -> None:
-        session, t = self.session, self.session.t
-        places = regions_of(shown, chosen["places"])
-        key = chosen["sort"] if chosen["sort"] in places else (places[0] if places else "")
-        by = {row.model: row for row in shown if row.region == key}
-        models = [name for name in self._models(shown, chosen) if name in by][::-1]
+    def _cell(self, chosen: Selection, row: Row | None, best: str) -> dict[str, Any]:
+        if row is None:
+            return {"value": "–", "interval": "", "best": False}
+        signed = chosen.kind == "margins" or chosen.metric in ("bias", "change")
+        words = [_interval(row)]
+        if chosen.kind == "margins":
+            share = percent(chosen.results, chosen.against, row)
+            words += [] if math.isnan(share) else [f"{share:.0f} %"]
+        return {
+            "value": number(row.value, _digits(chosen.metric), signed=signed),
+            "interval": " · ".join(word for word in words if word),
+            "best": row.model == best,
+        }
+
+    def _caption(self, chosen: Selection) -> str:
+        """What the table shows: score, unit, of what, how much of it, and whether simulated."""
+        t, metric = self.session.t, chosen.metric
+        words = [t(f"bench.{metric}") + ("" if metric in UNITLESS else " (ppm)")]
+        if chosen.kind == "margins":
+            words.insert(0, t("bench.less", model=self.session.layer_name(chosen.against)))
+        elif chosen.kind != "scores":
+            words.insert(0, t(f"bench.kind_{chosen.kind}"))
+        words += [chosen.period] if chosen.period else []
+        counts = sorted({row.n for row in chosen.shown if row.region in chosen.columns})
+        if counts:
+            key = {"cases": "days", "sites": "stations"}.get(chosen.kind, "frames")
+            few = f"{counts[0]}–{counts[-1]}" if len(counts) > 3 else " / ".join(map(str, counts))
+            words.append(t(f"bench.{key}", n=few))
+        if chosen.simulated:
+            words.append(t("map.simulated"))
+        return " · ".join(words)
+
+    def _hint(self, chosen: Selection) -> str:
+        t = self.session.t
+        if chosen.kind == "margins":
+            return t("bench.margins_hint", model=self.session.layer_name(chosen.against))
+        own = t.or_else(f"bench.{chosen.metric}_hint_{chosen.kind}", "")
+        return own or t(f"bench.{chosen.metric}_hint")
+
+    def _draw_chart(self, chosen: Selection) -> None:
+        session, t, key = self.session, self.session.t, chosen.chosen
+        by = {row.model: row for row in chosen.shown if row.region == key}
+        models = [name for name in chosen.models if name in by][::-1]
         labels = [session.layer_name(name) for name in models]
         theme = session.state.theme
         values = [by[name].value for name in models]
         low = [_bound(by[name].low, by[name].value) for name in models]
         high = [_bound(by[name].high, by[name].value) for name in models]
         self._plot.y_range.factors = labels
-        digits = _digits(chosen["metric"])
+        digits = _digits(chosen.metric)
         self._data.data = {
             "model": labels,
             "label": labels,
@@ -404,25 +273,21 @@ class BenchmarksView:
             "colour": [line(name, theme).colour for name in models],
             "text": [f"{number(by[n].value, digits)} {_interval(by[n])}" for n in models],
         }
-        unit = "" if chosen["metric"] in UNITLESS else " (ppm)"
-        if chosen["metric"]:
-            self._plot.xaxis.axis_label = t(f"bench.{chosen['metric']}") + unit
+        unit = "" if chosen.metric in UNITLESS else " (ppm)"
+        if chosen.metric:
+            self._plot.xaxis.axis_label = t(f"bench.{chosen.metric}") + unit
         axis = self._plot.x_range
         assert isinstance(axis, Range1d)
-        span(axis, [*values, *low, *high], 0.1, zero=chosen["metric"] not in UNITLESS)
+        span(axis, [*values, *low, *high], 0.1, zero=chosen.metric not in UNITLESS)
         paint(self._plot, theme)
-        words = [self.place(key), chosen["period"]] if key else []
-        if key and self._simulated():
+        words = [column_name(key, t), chosen.period] if key else []
+        if key and chosen.simulated:
             words.append(t("map.simulated"))
-        self.board.tell(chart=" · ".join(words))
+        self.board.tell(chart=" · ".join(word for word in words if word))
 
-    def _simulated(self) -> bool:
-        about = self._results.about or {}
-        return bool((about.get("data") or {}).get("simulated", False))
-
-    def _about(self) -> list[list[str]]:
+    def _about(self, chosen: Selection) -> list[list[str]]:
         """What made the scores, as pairs of words."""
-        about, t = self._results.about, self.session.t
+        about, t = chosen.about, self.session.t
         if about is None:
             return []
         data = about.get("data") or {}
@@ -435,6 +300,7 @@ class BenchmarksView:
             (t("bench.commit"), str(about.get("commit") or made.get("commit", ""))),
             (t("bench.created"), str(about.get("created", ""))),
             (t("bench.every"), str(about.get("every", ""))),
+            (t("bench.how"), str(about.get("how", ""))),
             (t("bench.bootstrap"), _words(about.get("bootstrap"))),
         ]
         models = about.get("models") or {}
@@ -480,7 +346,7 @@ class BenchmarksView:
                 {
                     "title": " · ".join(words),
                     "columns": [
-                        f"{self.place(region)} · {t.or_else(f'bench.short_{metric}', metric)}"
+                        f"{column_name(region, t)} · {t.or_else(f'bench.short_{metric}', metric)}"
                         for region, metric in metrics
                     ],
                     "rows": rows,
@@ -533,13 +399,15 @@ def _words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) and np.isfinite(value) else str(value)
 
 
-def _parallel(word: str) -> str:
-    return "0°" if word == "0" else f"{word[:-1]}°{word[-1]}"
-
-
 def _word(word: str, world: World) -> str:
     """A name of a file's; whether the file has it is seen when it is read."""
     if not word or len(word) > 60 or not word.isprintable():
+        raise ValueError(word)
+    return word
+
+
+def _kind(word: str, world: World) -> str:
+    if word not in KINDS:
         raise ValueError(word)
     return word
 
@@ -573,6 +441,8 @@ PAGE = Page(
     BenchmarksView,
     {
         "scores": _scores,
+        "kind": _kind,
+        "against": _word,
         "metric": _metric,
         "period": _word,
         "places": _group,

@@ -55,7 +55,7 @@ class MapView:
     """
 
     inspector_open = True
-    furniture = FURNITURE | {"export"}
+    furniture = FURNITURE
 
     def __init__(self, session: Session) -> None:
         self.session = session

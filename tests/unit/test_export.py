@@ -67,7 +67,7 @@ def test_a_region_has_its_area_mean(engine):
 
 @pytest.mark.parametrize("projection", ["robinson", "north", "orthographic"])
 def test_figures_carry_what_they_show(engine, tmp_path, projection, monkeypatch):
-    monkeypatch.setattr(export, "DPI", 40)
+    monkeypatch.setattr(export.maps, "DPI", 40)
     time = engine.source.time[20]
     values = engine.field("truth", time)
     panel = export.panel_of(engine, "truth", time, values, (360, 400))
@@ -85,15 +85,19 @@ def test_figures_carry_what_they_show(engine, tmp_path, projection, monkeypatch)
 
 
 def test_an_animation_has_a_frame_a_time(engine, tmp_path):
-    def panel(time, values):
-        return export.panel_of(engine, "truth", time, values, (360, 400))
+    def panel(layer, time, values):
+        return export.panel_of(engine, layer, time, values, (360, 400))
 
     times = engine.source.time[20:23]
-    path = export.animate(engine, "truth", times, panel, tmp_path / "a.gif")
+    attrs = {"place": "everywhere"}
+    layers = ["truth", "vit"]
+    path = export.animate(engine, layers, times, panel, tmp_path / "a.gif", attrs=attrs)
     with Image.open(path) as image:
         assert image.n_frames == 3
+        assert image.info["comment"] == b"place: everywhere"
+        assert image.width > image.height  # side by side
     with pytest.raises(UserError, match="at most"):
-        export.animate(engine, "truth", np.repeat(times, 100), panel, tmp_path / "b.gif")
+        export.animate(engine, ["truth"], np.repeat(times, 100), panel, tmp_path / "b.gif")
 
 
 @pytest.mark.parametrize(

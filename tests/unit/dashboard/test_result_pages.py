@@ -13,6 +13,7 @@ from co2net.evaluation.cases import load_cases
 from co2net.evaluation.report import ABOUT, SCORES, write_rows
 from co2net.evaluation.scores import Row
 from co2net.inference import Engine
+from dashboard import casebook, results
 from dashboard.pages import benchmarks, cases, stations
 from dashboard.service import Service
 from dashboard.state import World, parse
@@ -28,7 +29,7 @@ def row(model: str, region: str, value: float, seed: str = "0", **more: object) 
 def test_the_mean_over_seeds_stands_for_its_seeds() -> None:
     rows = [row("a", "global", 1, "0"), row("a", "global", 2, "1"), row("a", "global", 1.5, "all"),
             row("b", "global", 3, "0")]  # fmt: skip
-    assert [(one.model, one.seed) for one in benchmarks.averaged(rows)] == [
+    assert [(one.model, one.seed) for one in results.averaged(rows)] == [
         ("a", "all"),
         ("b", "0"),
     ]
@@ -37,23 +38,24 @@ def test_the_mean_over_seeds_stands_for_its_seeds() -> None:
 def test_every_region_belongs_to_one_group() -> None:
     keys = ["ocean", "global", "lat_0_30N", "dist_0_500", "amazon", "box:1,2,3,4"]
     rows = [row("a", key, 1) for key in keys]
-    grouped = {group: benchmarks.regions_of(rows, group) for group in benchmarks.GROUPS}
+    grouped = {group: results.regions_of(rows, group) for group in results.GROUPS}
     assert grouped == {
         "main": ["global", "ocean"],
         "latitude": ["lat_0_30N"],
+        "sites": [],
         "stations": ["dist_0_500"],
         "named": ["amazon", "box:1,2,3,4"],
     }
 
 
 def test_what_is_better_comes_first() -> None:
-    assert sorted([3.0, -1.0, 2.0], key=lambda v: benchmarks.rank(v, "bias")) == [-1.0, 2.0, 3.0]
-    assert sorted([0.3, 0.9], key=lambda v: benchmarks.rank(v, "acc")) == [0.9, 0.3]
-    assert benchmarks.rank(float("nan"), "acc") == np.inf
+    assert sorted([3.0, -1.0, 2.0], key=lambda v: results.rank(v, "bias")) == [-1.0, 2.0, 3.0]
+    assert sorted([0.3, 0.9], key=lambda v: results.rank(v, "acc")) == [0.9, 0.3]
+    assert results.rank(float("nan"), "acc") == np.inf
 
 
 def test_results_are_read_and_damage_is_named(tmp_path: Path) -> None:
-    assert benchmarks.read_results(tmp_path) == benchmarks.Results()
+    assert results.read_results(tmp_path) == results.Results()
     write_rows(tmp_path / SCORES, [row("a", "global", 1.25)])
     about = {"data": {"simulated": True}, "command": "x", "every": 9, "models": {}}
     about |= {"seeds": {}, "periods": {}, "frames": {}}
@@ -63,7 +65,7 @@ def test_results_are_read_and_damage_is_named(tmp_path: Path) -> None:
     (tmp_path / "tables" / "3-3.csv").write_text(table + "3-3,ViT,vit,x,global,2000,rmse,4,,,9,5\n")
     (tmp_path / "tables" / "3-3.json").write_text('{"data": {"title": "here"}}', encoding="utf-8")
     (tmp_path / "tables" / "broken.csv").write_text("a,b\n1,2\n")
-    found = benchmarks.read_results(tmp_path)
+    found = results.read_results(tmp_path)
     assert [one.value for one in found.rows] == [1.25]
     assert found.about == about
     assert [one["row"] for one in found.tables] == ["ViT"]
@@ -71,7 +73,7 @@ def test_results_are_read_and_damage_is_named(tmp_path: Path) -> None:
     assert len(found.faults) == 1
     assert "broken.csv" in found.faults[0]
     (tmp_path / SCORES).write_text("model,seed\na\n", encoding="utf-8")
-    assert len(benchmarks.read_results(tmp_path).faults) == 2
+    assert len(results.read_results(tmp_path).faults) == 2
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def test_colour_limits_of_a_case_hold_what_it_shows(case: cases.Case) -> None:
     [("-0.0", "0.0"), ("+0.0", "0.0"), ("-1.5", "−1.5"), ("+2.0", "+2.0"), ("2020-06-03",) * 2],
 )
 def test_numbers_in_texts(text: str, shown: str) -> None:
-    assert cases._plain(text) == shown
+    assert casebook._plain(text) == shown
 
 
 def test_words_of_the_pages_are_checked() -> None:
