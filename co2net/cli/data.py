@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -175,7 +176,12 @@ def prepare_carbontracker(
         list[str] | None,
         typer.Option("--units", help="NAME=UNIT for a variable whose files state no unit."),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read.", min=1, max=64)] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that read. Default: one a processor, 4 at most.", min=1, max=64
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option("--scheduler", help="Dask scheduler whose workers read: tcp://host:8786."),
@@ -192,6 +198,7 @@ def prepare_carbontracker(
     given = dict(item.split("=", 1) for item in units or [] if "=" in item)
     if len(given) != len(units or []) or not set(given) <= set(VARIABLES):
         raise UserError(f"--units wants NAME=UNIT, NAME one of {', '.join(VARIABLES)}")
+    workers = workers or min(4, os.cpu_count() or 1)
     with progress_bar("CarbonTracker") as progress, readers(scheduler, workers) as (count, pool):
         done = carbontracker.prepare(
             files,
