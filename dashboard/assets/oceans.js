@@ -1,7 +1,7 @@
 // Oceans: the map, and beside it panels with charts, tables and notes.
 export function render({model}) {
   const say = model.strings
-  const facts = {empty: "", panel: "", head: {}, models: [], tables: [], notes: [], tail: [], choices: {}, fault: "", progress: ""}
+  const facts = {empty: "", panel: "", head: {}, models: [], tables: [], notes: [], choices: {}, fault: "", bare: false, progress: ""}
   const send = (message) => model.send_msg(message)
   const empty = el("section", "empty")
   const progress = el("p", "progress"), fault = el("p", "fault")
@@ -60,14 +60,14 @@ export function render({model}) {
       tab.tabIndex = on ? 0 : -1
       if (on) { side.setAttribute("aria-label", tab.textContent) }
     }
-    groups.forEach(([key, group]) => { group.hidden = key !== facts.panel })
+    groups.forEach(([key, group]) => { group.hidden = key !== facts.panel || facts.bare })
     side.dataset.panel = facts.panel
   }
   const draw_head = () => { title.textContent = facts.head.title ?? ""; meta.textContent = facts.head.meta ?? "" }
   const draw_table = (table) => {
     const top = el("tr", "", el("th", ""), ...table.columns.map((text) => el("th", "", text)))
     top.querySelectorAll("th").forEach((cell) => { cell.scope = "col" })
-    return el("div", "wide", el("table", "", el("caption", "", table.caption), el("thead", "", top), el("tbody", "", ...table.rows.map((row) => {
+    const grid = el("table", "", el("thead", "", top), el("tbody", "", ...table.rows.map((row) => {
       const name = el("th", ""), target = row.place ? {place: row.place} : row.reef ? {reef: row.reef} : null
       name.scope = "row"
       if (row.colour) { const key = el("span", "key"); key.style.background = row.colour; name.append(key) }
@@ -79,14 +79,16 @@ export function render({model}) {
         name.append(button)
       } else { name.append(row.label) }
       return el("tr", row.on ? "chosen" : "", name, ...row.cells.map((text) => el("td", "", text)))
-    }))))
+    })))
+    grid.setAttribute("aria-label", table.caption)
+    return el("section", "numbers-of", el("h3", "", table.caption), el("div", "wide", grid))
   }
   const draw_tables = () => {
     const focused = root.getRootNode().activeElement?.dataset?.pick
     tables.replaceChildren(...facts.tables.map(draw_table))
     if (focused) { tables.querySelector(`[data-pick="${CSS.escape(focused)}"]`)?.focus({preventScroll: true}) }
   }
-  const draw_notes = () => notes.replaceChildren(...[...facts.tail, ...facts.notes].map((text) => el("li", "", text)))
+  const draw_notes = () => notes.replaceChildren(...facts.notes.map((text) => el("li", "", text)))
   const draw_choices = () => {
     const focused = root.getRootNode().activeElement?.dataset?.reach
     const reach = facts.choices.reach ? ["month", "all"].map((key) => {
@@ -102,7 +104,7 @@ export function render({model}) {
     if (focused) { choices.querySelector(`[data-reach="${focused}"]`)?.focus() }
   }
   const draw_empty = () => { empty.hidden = !facts.empty; whole.hidden = Boolean(facts.empty); empty.textContent = facts.empty }
-  const drawers = {panel: draw_panel, head: draw_head, tables: draw_tables, notes: draw_notes, tail: draw_notes, choices: draw_choices,
+  const drawers = {panel: draw_panel, bare: draw_panel, head: draw_head, tables: draw_tables, notes: draw_notes, choices: draw_choices,
     empty: draw_empty, fault: () => { fault.textContent = facts.fault }, progress: () => { progress.textContent = facts.progress },
     models: () => draw_chips(chips, facts.models, (name) => send({model: name}))}
   const draw = (news) => Object.keys(news).forEach((name) => drawers[name]?.())

@@ -257,12 +257,16 @@ class SeriesPanel(Panel):
         if subject.moment is not None:
             time = words.session.service.source.time[subject.moment]
             self._now.location = float(time.astype("datetime64[ms]").astype(np.int64))
+        faults = {} if found is None else found.faults
         return {
             "head": self._head(subject),
             "tables": self._tables(subject, names),
-            "notes": self._notes(subject),
+            "notes": [
+                *(f"{words.session.layer_name(name)}: {text}" for name, text in faults.items()),
+                *self._notes(subject),
+            ],
             "choices": self._choices(subject) | {"clear": subject.point is not None},
-        } | ({} if found is None else {"tail": [f"{n}: {x}" for n, x in found.faults.items()]})
+        }
 
     def _choices(self, subject: Subject) -> dict[str, Any]:
         """Whether the series can be that of the month or of all months."""
@@ -297,7 +301,7 @@ class SeriesPanel(Panel):
             self._row(
                 name,
                 [
-                    number(found.means[name], shown.digits, signed=shown.diverging),
+                    number(found.means[name], shown.digits + 1, signed=shown.diverging),
                     "" if name == TRUTH
                     else number(found.means[name] - truth, shown.digits + 1, signed=True),
                 ],
@@ -355,7 +359,7 @@ class SinkPanel(Panel):
         unit = words.session.t("oceans.sink_axis")
         bars = chart("ocean-sink", unit)
         self._bars = Bars(bars)
-        years = chart("ocean-sink-years", y_label=unit)
+        years = chart("ocean-sink-years", y_label="PgC/yr")
         self._years = Lines(years, "@x{0}")
         self._zero = Span(location=0, dimension="width", line_width=1)
         years.add_layout(self._zero)
@@ -367,14 +371,14 @@ class SinkPanel(Panel):
 
     def compute(self, ocean: Ocean, subject: Subject, tell: Tell, show: Show) -> None:
         """See `Panel`."""
-        ocean.weights(subject.place)
-        regions = tuple(dict.fromkeys([*basins(), subject.place]))
-        found = SinkFound(regions)
+        found = SinkFound(basins())
         try:
+            ocean.weights(subject.place)
+            found.regions = tuple(dict.fromkeys([*basins(), subject.place]))
             given = sink.given(ocean, [subject.place])
             found.years = [row for row in given.rows if len(row.period) == 4]
         except UserError as error:
-            found.faults["given"] = str(error)
+            found.faults["place"] = str(error)
         if not subject.month:
             raise UserError(self.words.session.t("oceans.no_month"))
         for n, name in enumerate(subject.names):
@@ -386,7 +390,7 @@ class SinkPanel(Panel):
             if subject.month not in ocean.months(name):
                 found.faults[name] = self.words.session.t("oceans.model_lacks")
                 continue
-            table = sink.sink(ocean, [name], regions, [subject.month], part)
+            table = sink.sink(ocean, [name], found.regions, [subject.month], part)
             found.rows[name] = [row for row in table.rows if row.period == subject.month]
             show(found)
 
@@ -418,6 +422,11 @@ class SinkPanel(Panel):
             notes.append(t("oceans.given_note", place=words.place(subject.place)))
         else:
             notes.append(t("oceans.year_needs"))
+        if found is not None:
+            notes += [
+                f"{'' if key == 'place' else words.session.layer_name(key) + ': '}{text}"
+                for key, text in found.faults.items()
+            ]
         return {
             "head": {"title": t("oceans.sink_title"), "meta": meta},
             "tables": self._tables(subject, regions) if rows else [],

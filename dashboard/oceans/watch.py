@@ -45,7 +45,8 @@ class AcidityPanel(Panel):
         lang = words.session.state.lang
         self._lines = []
         for quantity in ("aragonite", "ph"):
-            plot = chart(f"ocean-{quantity}", y_label=words.quantity(quantity), time=lang)
+            label = words.session.t(f"oceans.reef_{quantity}")
+            plot = chart(f"ocean-{quantity}", y_label=label, time=lang)
             self._lines.append(Lines(plot, "@x{%Y-%m}", {"@x": "datetime"}))
             self.plots.append(plot)
         self._limits = [
@@ -133,7 +134,8 @@ class AcidityPanel(Panel):
         def trend(one: acidity.Trend, digits: int) -> str:
             if not np.isfinite(one.per_decade):
                 return "–"
-            return interval(one.per_decade, one.low, one.high, digits)
+            reach = (one.high - one.low) / 2
+            return f"{number(one.per_decade, digits, signed=True)} ± {number(reach, digits)}"
 
         def risk(one: acidity.ReefWatch) -> str:
             return t(f"oceans.risk_{one.risk_label}")
@@ -184,11 +186,11 @@ class NinoFound:
     Parameters
     ----------
     recorded
-        Whether it is the shipped record, not the data set.
+        Whether the responses are those of the shipped record, not of the data set.
     """
 
     nino: enso.Nino
-    recorded: bool
+    recorded: bool = False
     responses: dict[str, enso.Response] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
 
@@ -232,15 +234,11 @@ class NinoPanel(Panel):
     def compute(self, ocean: Ocean, subject: Subject, tell: Tell, show: Show) -> None:
         """See `Panel`."""
         quantity = self._quantity(subject)
-        try:
-            nino, record = enso.nino34(ocean), None
-        except UserError:
-            if not ocean.fields.simulated:
-                raise
-            record = enso.record()
-            nino = record.nino
-        found = NinoFound(nino, record is not None)
+        found = NinoFound(enso.nino34(ocean))
         show(found)
+        record = None
+        if ocean.fields.simulated and len(ocean.months()) < enso.FEWEST_MONTHS:
+            record, found.recorded = enso.record(), True
         for n, name in enumerate(subject.names):
 
             def part(share: float, _: str, n: int = n, name: str = name) -> None:
@@ -252,10 +250,10 @@ class NinoPanel(Panel):
                     months = ocean.months(name)
                     series = ocean.month_series(quantity, name, enso.PACIFIC, months, part)
                     kept = np.array(months, dtype="datetime64[M]")
-                    found.responses[name] = enso.respond(nino, kept, series)
+                    found.responses[name] = enso.respond(found.nino, kept, series)
                 elif name in getattr(record, quantity):
                     values = getattr(record, quantity)[name]
-                    found.responses[name] = enso.respond(nino, record.months, values)
+                    found.responses[name] = enso.respond(found.nino, record.months, values)
                 else:
                     found.faults[name] = self.words.session.t("oceans.not_recorded")
             except UserError as error:

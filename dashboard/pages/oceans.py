@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dashboard.session import Session
 
 PANELS: tuple[type[Panel], ...] = (SeriesPanel, SinkPanel, AcidityPanel, NinoPanel)
-_FURNITURE = frozenset({"drawer", "export"})
+_FURNITURE = frozenset({"drawer"})
 _TELL_SECONDS = 0.3
 
 
@@ -45,7 +45,7 @@ class OceansPart(Part):
     """The map, and the panels beside it.
 
     Told: ``empty``, ``panel``, ``head``, ``models``, ``tables``, ``notes``, ``choices``, ``fault``,
-    ``progress``.
+    ``bare`` (whether there is nothing but the fault), ``progress``.
     """
 
     map = Child()
@@ -400,7 +400,7 @@ class OceansView(MapView):
         if panel.subject is not None and panel.asked(panel.subject) == panel.asked(subject):
             panel.subject = subject
         if new:
-            self.board.tell(progress="", fault="")
+            self.board.tell(progress="", fault="", bare=False)
             work = partial(self._compute_panel, self.ocean, panel, subject, asked)
             pool = self.session.service.workers(subject.models)
             self._work.submit(work, lambda _: None, pool)
@@ -444,7 +444,7 @@ class OceansView(MapView):
     def _finish(self, panel: Panel, subject: Subject, asked: tuple[Any, ...], fault: str) -> None:
         if asked != self._asked:
             return
-        self.board.tell(progress="", fault=fault)
+        self.board.tell(progress="", fault=fault, bare=bool(fault and panel.subject is not subject))
         if fault and panel.subject is not subject:  # nothing has come
             panel.found = panel.subject = None
             self._draw(panel, subject)
