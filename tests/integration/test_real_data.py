@@ -16,6 +16,7 @@ from co2net.naturerun import build_demo
 from co2net.observations import Observations
 from co2net.schema import VARIABLES, open_store
 from co2net.stores import find_stores
+from dashboard.service import Service
 from tests.synthetic import SyntheticSource
 from tests.unit.datasets.originals import write_cmip6, write_day, write_obspack
 from tests.unit.datasets.test_cmip6 import columns
@@ -165,9 +166,15 @@ def test_from_files_to_a_trained_model_and_the_page(tmp_path):
     assert (everything["group"], everything["sites"]) == ("all", 16)
     assert {one["withheld"] for one in found["groups"]} == {False, True}
 
-    # what the page shows
+    # what the maps of the page draw
     source = open_store(store)
-    engine = Engine(source, [model])
-    field = engine.field(engine.names()[0], source.time[100])
-    assert field.shape == (18, 24)
-    assert np.isfinite(field).all()
+    service = Service(Engine(source, [model]), store)
+    layers = ["truth", model.name, f"diff:{model.name}"]
+    frame = service.frame(layers, 100, patience=None, wind=True)
+    assert (frame.faults, frame.waiting) == ({}, {})
+    truth, told, apart = frame.fields
+    np.testing.assert_allclose(truth, source.read(["co2"], np.array([100]))[0, 0], rtol=1e-6)
+    assert np.isfinite(frame.fields).all()
+    np.testing.assert_allclose(apart, told - truth, atol=1e-3)
+    assert np.isfinite(frame.sites).all()
+    assert frame.wind.shape == (2, 18, 24)
