@@ -1,8 +1,8 @@
 """Acidity: pH and the saturation of aragonite from pCO2 and alkalinity, and the risk to reefs.
 
 The carbonate system is solved by ``PyCO2SYS`` (Humphreys et al. 2022, doi:10.5194/gmd-15-15-2022)
-with its recommended constants: carbonic acid of Lueker et al. (2000), bisulphate of Dickson
-(1990), boron of Lee et al. (2010), on the total pH scale. Nutrients are taken as none. Alkalinity
+with its default constants: carbonic acid of Lueker et al. (2000), bisulphate of Dickson (1990),
+total boron of Uppstroem (1974), on the total pH scale. Nutrients are taken as none. Alkalinity
 follows from temperature and salinity (Lee et al. 2006) where the product has none.
 
 Uncertainty is propagated by ``PyCO2SYS`` through its derivatives, from independent standard errors
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 
-PCO2_SD = 10.0
-"""uatm: standard error of a month's pCO2 where the product states none; about the median of the
-kriging errors of SOCATv4."""
+PCO2_SD = 17.0
+"""uatm: standard error of a month's pCO2 where the product states none; the median kriging error of
+the SOCATv4 fields of July 2010."""
 RISK = (4.0, 3.5, 3.0)
 """Saturation states of aragonite below which waters are 'adequate', 'low' and 'extremely low' for
 the growth of reefs (Guinotte, Buddemeier and Kleypas 2003, doi:10.1007/s00338-003-0331-4); above

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from co2net.assets import data_path
 from co2net.errors import UserError
 from co2net.inference import TRUTH
 from co2net.ocean.basins import NINO
-from co2net.ocean.engine import STRIDE, sea_mean
+from co2net.ocean.engine import QUANTITIES, STRIDE, sea_mean
 from co2net.ocean.statistics import deseasonalised, slope_with_interval
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class Response:
         Of the series.
     months : int
         Pairs at lag 0.
+    source
+        What the series is.
     """
 
     lags: NDArray[np.int64]
@@ -95,6 +97,7 @@ class Response:
     cold: float
     units: str
     months: int
+    source: str = ""
 
 
 def index_of(months: Months, sst: Array, source: str) -> Nino:
@@ -213,6 +216,40 @@ def respond(
         units,
         int(shared.sum()),
     )
+
+
+def response(
+    ocean: Ocean,
+    quantity: str = "co2",
+    what: str = TRUTH,
+    where: str = PACIFIC,
+    progress: Progress | None = None,
+) -> Response:
+    """How a quantity over a region answers to the index of its data set.
+
+    Where the embedded world's store holds too few months, the shipped record of its 21 years is
+    taken, if it has the region, the quantity and the name.
+
+    Raises
+    ------
+    UserError
+        When there are too few months.
+    """
+    nino = nino34(ocean)
+    months = np.array(ocean.months(what), dtype="datetime64[M]")
+    units = QUANTITIES[quantity].units if quantity in QUANTITIES else ""
+    if months.size < FEWEST_MONTHS and ocean.fields.simulated and where == PACIFIC:
+        held = getattr(record(), quantity, {}) if quantity in COLUMNS else {}
+        if what in held:
+            found = respond(nino, record().months, held[what], units)
+            return replace(found, source="shipped record of the embedded world, 2000-2020")
+    if months.size < FEWEST_MONTHS:
+        raise UserError(
+            f"the answer to El Nino needs {FEWEST_MONTHS} whole months of {what}, there are "
+            f"{months.size}"
+        )
+    values = ocean.month_series(quantity, what, where, list(months), progress)
+    return replace(respond(nino, months, values, units), source=f"{months.size} months of the data")
 
 
 @dataclass(frozen=True)

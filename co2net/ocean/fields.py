@@ -4,8 +4,8 @@ A product has months of one year, of several, or of a climatology. Where a month
 is wanted, that of the nearest year is taken and its pCO2 raised by what the air's CO2 rose in
 between: the sea is taken to follow the atmosphere, as in Takahashi et al. (2009,
 doi:10.1016/j.dsr2.2008.12.009), who found a mean rise of the surface's pCO2 like the air's.
-The rise of the air is that of NOAA's marine boundary layer (``data/noaa_global_co2.csv``),
-1979-2018; beyond, its slope over the last or first ten years goes on.
+The rise of the air is that of NOAA's global marine surface (``data/noaa_global_co2.csv``), 1979
+to 2024; beyond, its slope over the last or first ten years goes on.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def _sound(name: str, values: Array, title: str) -> Array:
 
 @cache
 def _record() -> tuple[Array, Array]:
-    """Years and mean CO2 (umol mol-1) of the marine boundary layer."""
+    """Years and mean CO2 (umol mol-1) of the marine surface."""
     years: dict[int, list[float]] = {}
     with data_path("noaa_global_co2.csv").open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle):
