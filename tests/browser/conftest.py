@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, TimeoutError, expect
 
 from dashboard.browser import launched
 from tests.browser.server import make_store
@@ -115,6 +116,71 @@ class Visit:
         self.page.wait_for_function(_PAINTED, timeout=milliseconds)
         return self
 
+    def draws(self, mark: str, name: str, values: Any, off: float = 0.02) -> None:
+        """Wait until a chart with a column ``mark`` has a column of such values."""
+        wanted = [float(value) for value in values]
+        try:
+            self.page.wait_for_function(_DRAWS, arg=[mark, name, wanted, off], timeout=60_000)
+        except TimeoutError:
+            np.testing.assert_allclose(self.drawn(mark).get(name, []), wanted, atol=off)
+            raise
+
+    def hover(self, role: str, x: float, y: float) -> str:
+        """The text that a map shows under the mouse, at a share of its width and height."""
+        box = self.page.locator(f'[data-role="{role}"] .map').bounding_box()
+        assert box is not None
+        text = self.page.locator(".bk-Tooltip table")
+        for attempt in range(40):  # the first move may come before the map listens
+            self.page.mouse.move(
+                box["x"] + x * box["width"] + attempt % 2, box["y"] + y * box["height"]
+            )
+            try:
+                text.first.wait_for(timeout=1500)
+            except TimeoutError:
+                continue
+            break
+        return text.first.locator("xpath=..").inner_text()
+
+    def pick(self, name: str, text: str | re.Pattern[str]) -> None:
+        """Choose in a list of the tool bar or of the drawer, with the mouse."""
+        self.page.locator(f".pick-{name} [role=combobox]").click()
+        choice = self.page.locator(".MuiMenuItem-root").filter(has_text=text)
+        choice.first.click()
+        for _ in range(20):  # lists of which several can be chosen stay open
+            try:
+                expect(self.page.locator(".MuiMenuItem-root")).to_have_count(0, timeout=1500)
+            except AssertionError:
+                self.page.keyboard.press("Escape")
+            else:
+                break
+
+    def draw_box(self, role: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Draw a box with the mouse, from one share of a map's width and height to another."""
+        self.page.locator(".map-box").click()
+        self.page.wait_for_function(_ARMED, timeout=60_000)
+        box = self.page.locator(f'[data-role="{role}"] .map').bounding_box()
+        assert box is not None
+        places = [
+            (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)
+        ]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        self.page.mouse.move(*places[1], steps=4)
+        self.page.mouse.up()
+
+    def focused(self) -> str:
+        """Name of what has the keyboard."""
+        return str(self.page.evaluate(_FOCUSED))
+
+    def tab_to(self, name: str, most: int = 90) -> list[str]:
+        """Press Tab until something of a name has the keyboard; the names on the way."""
+        way: list[str] = []
+        while name not in (way[-1:] or [""])[0]:
+            assert len(way) < most, f"Tab does not reach {name}: {way}"
+            self.page.keyboard.press("Tab")
+            way.append(self.focused())
+        return way
+
     def scales(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest value of the colours of every map."""
         found = self.page.evaluate(_SCALES)
@@ -173,6 +239,21 @@ _DATA = """(column) => {
   }
   return {}
 }"""
+_ARMED = """() => [...Bokeh.documents[0]._all_models.values()]
+  .some((model) => model.type === "BoxSelectTool" && model.active)"""
+_FOCUSED = """() => {
+  let node = document.activeElement
+  while (node?.shadowRoot?.activeElement) { node = node.shadowRoot.activeElement }
+  const labels = (node?.getAttribute("aria-labelledby") ?? "").split(" ")
+    .map((id) => id && node.getRootNode().getElementById?.(id)?.textContent)
+  return node?.getAttribute("aria-label") || labels.filter(Boolean).join(" ")
+    || node?.labels?.[0]?.textContent || node?.textContent.trim() || node?.title || ""
+}"""
+_DRAWS = """([mark, name, values, off]) => [...Bokeh.documents[0]._all_models.values()]
+  .filter((model) => model.type === "ColumnDataSource" && mark in model.data && name in model.data)
+  .map((model) => Array.from(model.data[name]))
+  .some((seen) => seen.length === values.length
+    && values.every((value, n) => Math.abs(seen[n] - value) <= off))"""
 _PAINTS = f"""([role, least]) => {{ {_FIND}
   return all(document, `[data-role="${{role}}"] .map`).some((map) => colours(map) > least)
 }}"""
