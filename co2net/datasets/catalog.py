@@ -190,17 +190,20 @@ def _period(value: Any) -> tuple[str, str] | None:
     return str(first), str(last)
 
 
-def markdown() -> str:
-    """The table of data sets, for the documents."""
-    lines = [
-        "| data set | whose | period, resolution | terms | cite |",
-        "|---|---|---|---|---|",
-    ]
+_HEADINGS = {
+    "en": "| data set | whose | period, resolution | terms | cite |",
+    "zh": "| 数据集 | 提供者 | 时段、分辨率 | 条款 | 引用 |",
+}
+
+
+def markdown(language: str = "en") -> str:
+    """The table of data sets, for the documents; titles and headings in ``en`` or ``zh``."""
+    lines = [_HEADINGS[language], "|---|---|---|---|---|"]
     for one in load_catalog():
         span = " to ".join(day[:4] for day in one.period) + ", " if one.period else ""
         cite = f"[doi:{one.doi}]({one.doi_url})" if one.doi else one.citation
         lines.append(
-            f"| {one.title['en']} | {one.provider} | {span}{one.resolution} | {one.licence} "
+            f"| {one.title[language]} | {one.provider} | {span}{one.resolution} | {one.licence} "
             f"| {cite} |"
         )
     return "\n".join(lines)

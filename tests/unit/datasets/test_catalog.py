@@ -47,8 +47,11 @@ def test_commands_exist_with_their_options():
             assert {word for word in words if word.startswith("--")} <= known, line
 
 
-def test_the_documents_show_the_same_table():
-    assert markdown() in (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("document", "language"), [("docs/data.md", "en"), ("README.md", "en"), ("README.zh.md", "zh")]
+)
+def test_the_documents_show_the_same_table(document, language):
+    assert markdown(language) in (ROOT / document).read_text(encoding="utf-8")
 
 
 def test_global_means_are_noaas():
