@@ -32,12 +32,14 @@ TYPES = {
 def exports() -> dict[str, type[Exports]]:
     """What makes the files of each page that has some."""
     from dashboard.export.maps import CompareExports, ExploreExports
+    from dashboard.export.oceans import OceanExports
     from dashboard.export.results import BenchmarkExports, CaseExports, StationExports
 
     return {
         "explore": ExploreExports,
         "compare": CompareExports,
         "cases": CaseExports,
+        "oceans": OceanExports,
         "stations": StationExports,
         "benchmarks": BenchmarkExports,
     }

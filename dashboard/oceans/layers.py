@@ -12,6 +12,7 @@ from co2net.inference import TRUTH
 from co2net.layers import DIFFERENCE, Display, nice_limits
 from co2net.ocean.engine import QUANTITIES, Ocean
 from dashboard.maps.projection import Raster
+from dashboard.state import ViewState
 
 Field = NDArray[np.float32]
 Progress = Callable[[float, str], None]
@@ -108,8 +109,15 @@ def field(ocean: Ocean, layer: Layer, progress: Progress | None = None) -> Field
     return one(layer.what) - one(TRUTH) if layer.apart else one(layer.what)
 
 
-def limits(ocean: Ocean, layer: Layer) -> tuple[float, float]:
-    """Colour limits of a layer: constant, or for CO2 in the air those of the frame's year."""
+def limits(ocean: Ocean, layer: Layer, state: ViewState) -> tuple[float, float]:
+    """Colour limits of a layer: constant, or for CO2 in the air those of the frame's year.
+
+    What the visitor has chosen for CO2 goes before.
+    """
+    if layer.quantity == "co2" and layer.apart and state.spread is not None:
+        return -state.spread, state.spread
+    if layer.quantity == "co2" and not layer.apart and state.co2 is not None:
+        return state.co2
     if layer.apart:
         return -_APART[layer.quantity], _APART[layer.quantity]
     if layer.quantity in _LIMITS:

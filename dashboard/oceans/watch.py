@@ -181,18 +181,16 @@ class AcidityPanel(Panel):
 
 @dataclass
 class NinoFound:
-    """The index, and how the tropical Pacific answers to it, by name.
-
-    Parameters
-    ----------
-    recorded
-        Whether the responses are those of the shipped record, not of the data set.
-    """
+    """The index, and how the tropical Pacific answers to it, by name."""
 
     nino: enso.Nino
-    recorded: bool = False
     responses: dict[str, enso.Response] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+
+
+def answering(quantity: str) -> str:
+    """The quantity whose answer to El Nino is shown beside a map."""
+    return "co2" if quantity in ("co2", "pco2_air") else "flux"
 
 
 class NinoPanel(Panel):
@@ -223,22 +221,15 @@ class NinoPanel(Panel):
         lags.add_layout(self._none)
         self.plots = [index, lags]
 
-    @staticmethod
-    def _quantity(subject: Subject) -> str:
-        return "co2" if subject.quantity in ("co2", "pco2_air") else "flux"
-
     def asked(self, subject: Subject) -> tuple[Any, ...]:
         """See `Panel`."""
-        return self._quantity(subject), subject.models, subject.count
+        return answering(subject.quantity), subject.models, subject.count
 
     def compute(self, ocean: Ocean, subject: Subject, tell: Tell, show: Show) -> None:
         """See `Panel`."""
-        quantity = self._quantity(subject)
+        quantity = answering(subject.quantity)
         found = NinoFound(enso.nino34(ocean))
         show(found)
-        record = None
-        if ocean.fields.simulated and len(ocean.months()) < enso.FEWEST_MONTHS:
-            record, found.recorded = enso.record(), True
         for n, name in enumerate(subject.names):
 
             def part(share: float, _: str, n: int = n, name: str = name) -> None:
@@ -246,16 +237,7 @@ class NinoPanel(Panel):
 
             part(0.0, "")
             try:
-                if record is None:
-                    months = ocean.months(name)
-                    series = ocean.month_series(quantity, name, enso.PACIFIC, months, part)
-                    kept = np.array(months, dtype="datetime64[M]")
-                    found.responses[name] = enso.respond(found.nino, kept, series)
-                elif name in getattr(record, quantity):
-                    values = getattr(record, quantity)[name]
-                    found.responses[name] = enso.respond(found.nino, record.months, values)
-                else:
-                    found.faults[name] = self.words.session.t("oceans.not_recorded")
+                found.responses[name] = enso.response(ocean, quantity, name, progress=part)
             except UserError as error:
                 found.faults[name] = str(error)
             show(found)
@@ -264,7 +246,7 @@ class NinoPanel(Panel):
         """See `Panel`."""
         words, t, theme = self.words, self.words.session.t, self.words.session.state.theme
         found: NinoFound | None = self.found
-        quantity = self._quantity(subject)
+        quantity = answering(subject.quantity)
         responses = {} if found is None else found.responses
         names = [name for name in subject.names if name in responses]
         if found is not None:
@@ -297,8 +279,8 @@ class NinoPanel(Panel):
         notes = [t("oceans.nino_how", threshold=f"{enso.THRESHOLD:g}"), t("oceans.lag_how")]
         if found is not None:
             notes.insert(0, t("oceans.nino_source", source=found.nino.source))
-            if found.recorded:
-                notes.insert(0, t("oceans.recorded"))
+            sources = {one.source for one in found.responses.values()}
+            notes[1:1] = [t("oceans.response_source", source=source) for source in sorted(sources)]
             notes += [f"{words.session.layer_name(k)}: {v}" for k, v in found.faults.items()]
         sign = t("oceans.sign") if quantity == "flux" else ""
         return {

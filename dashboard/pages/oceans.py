@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from threading import Lock
 from time import monotonic
@@ -18,11 +17,12 @@ from co2net.inference import TRUTH
 from co2net.layers import DIFFERENCE
 from co2net.ocean.basins import basin, basins, boxes, reefs
 from co2net.ocean.engine import QUANTITIES, Ocean
-from co2net.regions import Region, box_region, region
+from co2net.regions import Region, box_region
 from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.layers import colour_bar
 from dashboard.maps.projection import Raster
 from dashboard.oceans import layers as sea
+from dashboard.oceans.choices import Choices, went_to
 from dashboard.oceans.layers import FIRST, SHOWN, Layer
 from dashboard.oceans.panels import Panel, SeriesPanel, SinkPanel, Subject
 from dashboard.oceans.watch import AcidityPanel, NinoPanel
@@ -129,7 +129,7 @@ class OceansView(MapView):
     @property
     def title(self) -> str:
         """See `dashboard.pages.View`."""
-        return f"{self.words.quantity(self.quantity())} · {self.session.t('page.oceans')}"
+        return f"{self.words.quantity(self.chosen.quantity)} · {self.session.t('page.oceans')}"
 
     def arrangement(self) -> Arrangement:
         """See `MapView`."""
@@ -139,46 +139,28 @@ class OceansView(MapView):
         """See `MapView`; the page has numbers of its own."""
         return ()
 
-    def quantity(self) -> str:
-        """What the map shows."""
-        return self.session.state.details.get("quantity", FIRST)
-
-    def month(self) -> str:
-        """The month of the monthly mean: that of the time, or the nearest that is whole."""
-        if not self._months:
-            return ""
-        now = self.session.service.source.time[self.session.state.frame].astype("datetime64[M]")
-        away = np.abs((np.array(self._months, dtype="datetime64[M]") - now).astype(int))
-        return self._months[int(away.argmin())]
-
-    def momentary(self) -> bool:
-        """Whether the map is of the time, not of its month."""
-        wanted = self.session.state.details.get("mean") == "moment" or not self._months
-        return wanted and not QUANTITIES[self.quantity()].monthly_only
-
-    def layer(self) -> Layer:
-        """What the map shows, of which time."""
-        state, quantity = self.session.state, self.quantity()
-        show = sea.shown_as(quantity, state.show, self.session.world.models)
-        month = "" if self.momentary() else self.month()
-        return Layer(quantity, show, month, state.frame)
+    @property
+    def chosen(self) -> Choices:
+        """What the address says."""
+        session = self.session
+        return Choices(session.state, session.service.source, self._months)
 
     def place(self) -> Region:
         """The basin, or else the region of all pages."""
-        return basin(chosen_place(self.session.state))
+        return basin(self.chosen.place)
 
     def subject(self) -> Subject:
         """What the panels are about."""
-        state, layer = self.session.state, self.layer()
+        state, chosen = self.session.state, self.chosen
         return Subject(
-            quantity=layer.quantity,
-            month=self.month(),
-            moment=layer.frame if self.momentary() else None,
-            place=self.place().key,
+            quantity=chosen.quantity,
+            month=chosen.month,
+            moment=state.frame if chosen.momentary else None,
+            place=chosen.place,
             point=state.point,
             models=state.models,
-            reef=state.details.get("reef", next(iter(reefs()))),
-            every=state.details.get("reach") == "all",
+            reef=chosen.reef,
+            every=chosen.every,
             count=self._counted,
         )
 
@@ -202,7 +184,7 @@ class OceansView(MapView):
         if name == "show":
             self._picked("show", value)
         elif name == "month":
-            if value != self.month():
+            if value != self.chosen.month:
                 self._go_to(value)
         elif name == "mean":
             state.keep(mean="moment" if value == "moment" else "")
@@ -219,21 +201,21 @@ class OceansView(MapView):
 
     def _region_options(self) -> dict[str, str]:
         keys = [*basins(), *boxes()]
-        chosen = chosen_place(self.session.state)
+        chosen = self.chosen.place
         return {self.words.place(key): key for key in dict.fromkeys([*keys, chosen])}
 
     def _region_select(self) -> Any:
         label = self.session.t("oceans.place")
-        options, value = self._region_options(), chosen_place(self.session.state)
+        options, value = self._region_options(), self.chosen.place
         return dropdown("region", label, 190, self._went_to, options=options, value=value)
 
     def _offer_regions(self) -> None:
-        options, chosen = self._region_options(), chosen_place(self.session.state)
+        options, chosen = self._region_options(), self.chosen.place
         self._region.param.update(options=options, value=chosen)
 
     def _went_to(self, key: str) -> None:
         state = self.session.state
-        if key != chosen_place(state):
+        if key != self.chosen.place:
             state.param.update(**went_to(state.details, key), point=None)
 
     def _boxed(self, west: float, south: float, east: float, north: float) -> None:
@@ -267,7 +249,7 @@ class OceansView(MapView):
 
     def sync(self) -> None:
         """See `MapView`."""
-        t, session, layer = self.session.t, self.session, self.layer()
+        t, session, layer = self.session.t, self.session, self.chosen.layer
         models = session.world.models
         of_model = QUANTITIES[layer.quantity].of_model
         shows = {session.layer_name(name): name for name in (TRUTH, *models)}
@@ -294,7 +276,7 @@ class OceansView(MapView):
         """See `dashboard.pages.View`."""
         if "months" in changed:
             self._read()
-        placed = chosen_place(self.session.state)
+        placed = self.chosen.place
         if placed != self._placed:
             self._placed = placed
             changed = changed | {"region"}
@@ -304,7 +286,7 @@ class OceansView(MapView):
     _placed = ""
 
     def _request(self) -> None:
-        layer = self._layer = self.layer()
+        layer = self._layer = self.chosen.layer
         if self.ocean is None:
             return
         self._announce(layer, "")
@@ -333,7 +315,7 @@ class OceansView(MapView):
         fault, scale = "", (-1.0, 1.0)
         try:
             values = sea.field(ocean, layer, progress)
-            scale = sea.limits(ocean, layer)
+            scale = sea.limits(ocean, layer, self.session.state)
         except UserError as error:
             fault = str(error)
         except _StaleError:
@@ -348,10 +330,6 @@ class OceansView(MapView):
         if session.view is not self or layer != self._layer or raster is not self.figures.raster:
             return
         shown = layer.display
-        if layer.apart and shown.unit == "ppm" and session.state.spread is not None:
-            low, high = -session.state.spread, session.state.spread
-        elif layer.quantity == "co2" and not layer.apart and session.state.co2 is not None:
-            low, high = session.state.co2
         self.figures.set_scale("main", low, high, diverging=shown.diverging)
         self.figures.show(image, values[None])
         name = session.layer_name(layer.show)
@@ -452,20 +430,6 @@ class OceansView(MapView):
     def _draw(self, panel: Panel, subject: Subject) -> None:
         panel.paint(self.session.state.theme)
         self.board.tell(**panel.draw(subject))
-
-
-def chosen_place(state: Any) -> str:
-    """Key of the basin, else of the region of all pages; the whole ocean for the whole Earth."""
-    key = state.details.get("basin", state.region)
-    return "ocean" if key == "global" else str(key)
-
-
-def went_to(details: Mapping[str, str], key: str) -> dict[str, Any]:
-    """What the state keeps of a place: basins are the page's own, other regions all pages'."""
-    kept = {name: word for name, word in details.items() if name != "basin"}
-    if key in basins()[1:]:
-        return {"details": kept | {"basin": key}, "region": "global"}
-    return {"details": kept, "region": region(key).key}
 
 
 def _quantity(word: str, world: World) -> str:
