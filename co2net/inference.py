@@ -219,6 +219,13 @@ class Engine:
             out[rows] = frames
         return out
 
+    def sample(self, what: str, times: ArrayLike) -> Float:
+        """(n, H, W): fields at frames far apart; only they are computed, and none is kept."""
+        index = self._index(what, times)
+        if self._is_source(what):
+            return self.source.read(["co2" if what == TRUTH else what], index)[0]
+        return self.model(what).reconstruct(self._shared, index)
+
     def check(self, what: str, times: ArrayLike) -> None:
         """Raise what `fields` would raise for these times, and compute nothing."""
         self._index(what, times)

@@ -25,6 +25,7 @@ from co2net.ocean.basins import basin
 from co2net.ocean.fields import OceanFields, SeaState, as_month
 from co2net.ocean.simulated import own_ocean
 from co2net.regions import Region
+from co2net.source import frame_index
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
@@ -35,6 +36,7 @@ STRIDE = 9
 """Frames between those on which a model and the truth are compared in a month: with three-hourly
 ones, all hours of the day in turn."""
 _CHUNK = 40
+_BATCH = 4
 _KEPT = 400  # months of fields kept in memory, 43 kB each on the grid of 2 x 3 degrees
 
 
@@ -84,6 +86,7 @@ QUANTITIES: dict[str, Quantity] = {
 """Everything that can be asked for, by key."""
 
 _OF_STATE = {"pco2_sea": "pco2", "sst": "sst", "salinity": "salinity", "ice": "ice"}
+_FORCING = ("eastward_wind", "northward_wind", "air_pressure", "air_temperature")
 _OF_AIR = ("co2", "pco2_air", "delta_pco2", "flux")
 
 
@@ -263,21 +266,24 @@ class Ocean:
         found = self._get(key)
         if found is None:
             found = np.empty((times.size, *self.grid.shape), dtype=np.float32)
-            for n, time in enumerate(times):
-                found[n] = self.engine.field(what, time) - self.engine.field(TRUTH, time)
+            for start in range(0, times.size, _BATCH):
+                part = slice(start, start + _BATCH)
+                model, truth = (self.engine.sample(name, times[part]) for name in (what, TRUTH))
+                found[part] = model - truth
                 if progress is not None:
-                    progress((n + 1) / times.size, f"{what} {month}")
+                    progress(min(1.0, (start + _BATCH) / times.size), f"{what} {month}")
             self._put(key, found)
         if quantity == "co2":
             return times, found
         state = self._state(month)
-        dry = self._dry(times, state)
+        air = self._forcing(times, apart=True)
+        dry = self._dry(air, state)
         if quantity == "pco2_air":
             return times, (found * dry).astype(np.float32)
         if quantity == "delta_pco2":
             return times, (-found * dry).astype(np.float32)
         if quantity == "flux":
-            k = self._transfer(times, state)
+            k = self._transfer(air, state)
             skin_t = state.sst - self.settings.cool_skin
             skin_s = state.salinity + self.settings.salty_skin
             g = flux.conductance(k, flux.solubility(skin_t, skin_s), state.ice)
@@ -419,35 +425,41 @@ class Ocean:
 
     def _air(self, quantity: str, what: str, times: Times, state: SeaState) -> NDArray[Any]:
         """(n, H, W): a quantity that changes with the frame."""
-        if quantity == "transfer":
-            return np.where(self.sea > 0, self._transfer(times, state), np.nan)
-        co2 = self.engine.fields(what, times)
         if quantity == "co2":
-            return np.where(self.sea > 0, co2, np.nan)
-        air = co2 * self._dry(times, state)
+            return np.where(self.sea > 0, self.engine.fields(what, times), np.nan)
+        forcing = self._forcing(times)
+        if quantity == "transfer":
+            return np.where(self.sea > 0, self._transfer(forcing, state), np.nan)
+        air = self.engine.fields(what, times) * self._dry(forcing, state)
         if quantity == "pco2_air":
             return air
         if quantity == "delta_pco2":
             return state.pco2 - air
-        k = self._transfer(times, state)
+        k = self._transfer(forcing, state)
         args = (state.sst, state.salinity, state.ice)
         return flux.bulk_flux(k, state.pco2, air, *args, settings=self.settings)
 
-    def _transfer(self, times: Times, state: SeaState) -> Double:
-        east, north = (self.engine.fields(f"{n}ward_wind", times) for n in ("east", "north"))
-        speed = self.settings.wind_speed(east, north)
-        return flux.transfer_velocity(self.settings.law, state.sst, speed)
+    def _forcing(self, times: Times, apart: bool = False) -> dict[str, Float]:
+        """Name -> (n, H, W): wind, pressure and temperature; ``apart`` for frames far apart."""
+        names = [name for name in _FORCING if name in self.engine.source.variables]
+        if apart:
+            index = frame_index(self.engine.source, times)
+            return dict(zip(names, self.engine.source.read(names, index), strict=True))
+        return {name: self.engine.fields(name, times) for name in names}
 
-    def _dry(self, times: Times, state: SeaState) -> Double:
+    def _transfer(self, forcing: dict[str, Float], state: SeaState) -> Double:
+        speed = self.settings.wind_speed(forcing["eastward_wind"], forcing["northward_wind"])
+        k = flux.transfer_velocity(self.settings.law, state.sst, speed)
+        return k if state.exchange is None else k * state.exchange
+
+    def _dry(self, forcing: dict[str, Float], state: SeaState) -> Double:
         """(n, H, W) atm: pressure at sea level less that of the vapour over the skin."""
-        has = self.engine.source.variables
-        pressure: NDArray[Any] = np.full((times.size, 1, 1), flux.ATMOSPHERE)
-        if "air_pressure" in has:
-            pressure = self.engine.fields("air_pressure", times)
-            if "surface_altitude" in has and "air_temperature" in has:
-                altitude = self._altitude()
-                warmth = self.engine.fields("air_temperature", times)
-                pressure = flux.sea_level_pressure(pressure, altitude, warmth)
+        pressure: NDArray[Any] = np.full((1, 1, 1), flux.ATMOSPHERE)
+        if "air_pressure" in forcing:
+            pressure = forcing["air_pressure"]
+            if "air_temperature" in forcing and "surface_altitude" in self.engine.source.variables:
+                warmth = forcing["air_temperature"]
+                pressure = flux.sea_level_pressure(pressure, self._altitude(), warmth)
         skin_t = state.sst - self.settings.cool_skin
         skin_s = state.salinity + self.settings.salty_skin
         return pressure / flux.ATMOSPHERE - flux.vapour_pressure(skin_t, skin_s)

@@ -69,6 +69,8 @@ class SeaState:
         Standard error, where the product states one.
     alkalinity : umol kg-1
         Where the product has it; else it follows from temperature and salinity.
+    exchange : 1
+        Factor on the transfer velocity, where something besides the wind acts on it.
     """
 
     pco2: Array
@@ -77,6 +79,7 @@ class SeaState:
     ice: Array
     pco2_sd: Array | None = None
     alkalinity: Array | None = None
+    exchange: Array | None = None
 
 
 class OceanFields(Protocol):

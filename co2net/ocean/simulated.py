@@ -14,8 +14,9 @@ was given. Two assumptions make that pressure a plausible one, and both are part
   has there. Ice covers what the cold would cover (`Sea.open_water`), but gives way so far that
   the flux needs no more than this difference between sea and air.
 - `FLOOR`: on Arctic coasts in summer the world has whole bands' flux in a few ice-free cells, up
-  to 70 mol m-2 yr-1 in a calm. There the sea keeps this least pressure, and the flux that the
-  formula gives is smaller than the one prescribed.
+  to 70 mol m-2 yr-1 in a calm. Where that asks for a lower pressure than this, the transfer
+  velocity is raised instead (`SeaState.exchange`): in 0.3 % of cells and months, on Arctic coasts
+  from June to October, and nowhere else.
 
 The months are worked out once, from the 21 years of the world (`build`), and shipped.
 """
@@ -47,11 +48,12 @@ GUSTS = 5.0
 """m s-1."""
 LIMIT = 120.0
 """uatm."""
-FLOOR = 120.0
+FLOOR = 150.0
 """uatm; waters of Arctic shelves after the spring bloom come near it."""
 _EVERY = 2  # frames: every sixth hour
 _STEP = 0.1  # uatm, of the packed pressures
 _OPEN = 250  # steps of the packed open water
+_RAISED = 20  # steps of the packed factor on the transfer velocity
 
 
 def _flux_of_sea(sea: Sea, year: int, month: int) -> Array:
@@ -94,6 +96,7 @@ class SimulatedOcean:
             self._cells = file["cells"]
             self._steps = np.cumsum(_joined(file["low"], file["high"]), axis=0)
             self._open = file["open"]
+            self._raised = file["raised"]
         if label["digest"] != WorldConfig().digest:
             raise UserError(f"{self.path} belongs to another version of the simulated world")
         self.grid = LatLonGrid.ct()
@@ -125,11 +128,13 @@ class SimulatedOcean:
         """The sea in a month; see `OceanFields.state`."""
         place = self._place(month)
         year, number = _year_month(month)
+        raised = self._raised[place]
         return SeaState(
             pco2=self._spread(self._steps[place] * _STEP),
             sst=self.sea.sst(year, number),
             salinity=self.sea.salinity,
             ice=1.0 - self._spread(self._open[place] / _OPEN),
+            exchange=self._spread(raised / _RAISED) if (raised > _RAISED).any() else None,
         )
 
     def month_flux(self, month: Month) -> Array:
@@ -163,7 +168,8 @@ def build(source: FieldSource, out: Path, progress: Progress | None = None) -> P
         All years of the embedded world, with co2 and weather.
     out
         ``.npz`` file: cells (S,) of the sea, pCO2 in steps of 0.1 uatm as differences from month
-        to month, low and high bytes apart, and the open water in 250ths.
+        to month, low and high bytes apart, the open water in 250ths, and the factor on the
+        transfer velocity in 20ths.
     progress
         Told the share done, and the month.
     """
@@ -174,10 +180,11 @@ def build(source: FieldSource, out: Path, progress: Progress | None = None) -> P
     cells = np.flatnonzero(sea.share > 0)
     steps = np.empty((months.size, cells.size), dtype=np.int64)
     open_ = np.empty((months.size, cells.size), dtype=np.uint8)
+    raised = np.empty((months.size, cells.size), dtype=np.uint16)
     for n, month in enumerate(months):
-        pco2, clear = solve(sea, source, *_year_month(month))
+        pco2, clear, factor = solve(sea, source, *_year_month(month))
         steps[n] = np.round(pco2.ravel()[cells] / _STEP)
-        open_[n] = clear.ravel()[cells]
+        open_[n], raised[n] = clear.ravel()[cells], factor.ravel()[cells]
         if progress is not None:
             progress((n + 1) / months.size, str(month))
     change = np.diff(steps, axis=0, prepend=0)
@@ -199,6 +206,7 @@ def build(source: FieldSource, out: Path, progress: Progress | None = None) -> P
             low=(zigzag & 255).astype(np.uint8),
             high=(zigzag >> 8).astype(np.uint16),
             open=open_,
+            raised=raised,
         )
     return out
 
@@ -208,8 +216,11 @@ def _joined(low: NDArray[np.uint8], high: NDArray[np.uint16]) -> NDArray[np.int6
     return np.where(zigzag % 2 == 0, zigzag // 2, -(zigzag + 1) // 2)
 
 
-def solve(sea: Sea, source: FieldSource, year: int, month: int) -> tuple[Array, NDArray[np.uint8]]:
-    """pCO2 of the sea (H, W) uatm and its open water (H, W) in 250ths; NaN and 0 on land."""
+def solve(
+    sea: Sea, source: FieldSource, year: int, month: int
+) -> tuple[Array, NDArray[np.uint8], NDArray[np.uint16]]:
+    """pCO2 of the sea in a month, uatm, its open water in 250ths, and the factor on the transfer
+    velocity in 20ths; (H, W) each, NaN and 0 on land."""
     wanted = _flux_of_sea(sea, year, month)
     sst, salinity = sea.sst(year, month), sea.salinity
     k0, vapour = flux.solubility(sst, salinity), flux.vapour_pressure(sst, salinity)
@@ -231,5 +242,7 @@ def solve(sea: Sea, source: FieldSource, year: int, month: int) -> tuple[Array, 
     clear = np.clip(np.maximum(sea.open_water(year, month), needed), 0.0, 1.0)
     packed = np.ceil(np.nan_to_num(clear) * _OPEN).astype(np.uint8)
     share = np.where(packed > 0, packed, np.nan) / _OPEN
-    pco2 = brings / conducts + wanted / (conducts * share)
-    return np.maximum(pco2, FLOOR), packed
+    air, difference = brings / conducts, wanted / (conducts * share)
+    factor = np.where(air + difference < FLOOR, difference / (FLOOR - air), 1.0)
+    raised = np.ceil(np.nan_to_num(factor) * _RAISED - 1e-9).astype(np.uint16)
+    return air + difference * _RAISED / np.maximum(raised, 1), packed, raised

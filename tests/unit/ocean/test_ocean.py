@@ -94,7 +94,7 @@ def test_the_sea_is_plausible_in_every_month():
         assert np.nanmax(state.ice) <= 0.96
         assert np.nanmin(state.sst) >= -1.8
         assert np.nanmax(state.sst) < 31
-    assert low >= 119.9
+    assert low >= 149.9
     assert high < 600
     assert np.mean(inside) > 0.95
 
