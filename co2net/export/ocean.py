@@ -290,7 +290,7 @@ def nino_figure(data: xr.Dataset, words: Words) -> Figure:
     axes = figure.add_subplot()
     values = data["index"].values
     colours = [_COLOURS[1 if value >= 0 else -1] for value in values]
-    axes.bar(data["time"].values, values, width=30, color=colours)
+    axes.bar(data["time"].values, values, width=np.timedelta64(28, "D"), color=colours)
     for limit in (enso.THRESHOLD, -enso.THRESHOLD):
         axes.axhline(limit, color="#52606d", linewidth=0.8, linestyle="--")
     _dress(axes, words)

@@ -94,8 +94,8 @@ class OceanExports(Exports):
         where = self.named.place(place.key)
         if state.point is not None:
             where = "{:.1f}°, {:.1f}°".format(*state.point)
-        words = self.words(data, (where, self.named.quantity(quantity)), "UTC",
-                           self.named.measured(quantity))  # fmt: skip
+        title = (where, self.named.quantity(quantity), self.named.sign(quantity))
+        words = self.words(data, title, "UTC", self.named.measured(quantity))
         self.write(path, data, lambda data: export.series_figure(data, words))
         key = place.key if state.point is None else "point{:.1f}_{:.1f}".format(*state.point)
         first = "all" if monthly else str(when[0].astype("datetime64[M]"))
@@ -147,9 +147,8 @@ class OceanExports(Exports):
         if not found:
             raise UserError(faults[0])
         data = files.response_dataset(self.ocean, quantity, found)
-        unit = f"{self.named.quantity(quantity)} ({SHOWN[quantity].unit}/K)"
-        label = self.named.signed(unit) if quantity == "flux" else unit
-        title = (self.t("oceans.nino_title"), self.t("oceans.chart_nino_1"))
+        label = f"{self.named.quantity(quantity)} ({SHOWN[quantity].unit}/K)"
+        title = (self.t("oceans.nino_title"), self.named.sign(quantity))
         words = self.words(data, title, self.t("oceans.lag_axis"), label)
         self.write(path, data, lambda data: files.response_figure(data, words))
         return export.file_name("nino34", quantity, "response", suffix=path.suffix[1:])

@@ -7,6 +7,7 @@ draws it there (`Panel.draw`). All numbers are those of `co2net.ocean`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from dashboard.maps.layers import number
 from dashboard.maps.projection import format_point
 from dashboard.oceans.charts import Bars, Lines, broken, placed
 from dashboard.oceans.layers import SHOWN
-from dashboard.oceans.wording import SIGNED, OceanWording
+from dashboard.oceans.wording import OceanWording
 from dashboard.plots import chart, paint, span
 from dashboard.theme import TOKENS, line
 
@@ -251,7 +252,7 @@ class SeriesPanel(Panel):
             plot.x_range.update(start=first - pad, end=last + pad)
             least = LEAST.get(quantity, 2.0)
             span(plot.y_range, [one for one in values.values() if one.size], least)
-        plot.yaxis.axis_label = words.measured(quantity).split(",")[0]
+        plot.yaxis.axis_label = words.measured(quantity)
         moment = subject.moment is not None and found is not None and not found.months
         self._now.visible = moment
         if subject.moment is not None:
@@ -288,8 +289,7 @@ class SeriesPanel(Panel):
             if (subject.month)
             else ""
         )
-        sign = t("oceans.sign") if subject.quantity in SIGNED else ""
-        measured = words.measured(subject.quantity).removesuffix(f", {sign}")
+        measured, sign = words.measured(subject.quantity), words.sign(subject.quantity)
         return {"title": place, "meta": self._meta(measured, when, sign)}
 
     def _tables(self, subject: Subject, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -375,10 +375,12 @@ class SinkPanel(Panel):
         try:
             ocean.weights(subject.place)
             found.regions = tuple(dict.fromkeys([*basins(), subject.place]))
-            given = sink.given(ocean, [subject.place])
-            found.years = [row for row in given.rows if len(row.period) == 4]
         except UserError as error:
             found.faults["place"] = str(error)
+        else:
+            with suppress(UserError):  # only the embedded world's transport was given a flux
+                given = sink.given(ocean, [subject.place])
+                found.years = [row for row in given.rows if len(row.period) == 4]
         if not subject.month:
             raise UserError(self.words.session.t("oceans.no_month"))
         for n, name in enumerate(subject.names):

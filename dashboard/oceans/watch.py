@@ -163,13 +163,28 @@ class AcidityPanel(Panel):
             }
             for key, one in truth.items()
         ]
-        rows = [self._row(name, cells(found.watches[name][subject.reef])) for name in names]
         caption = t("oceans.reefs", name=self.words.session.layer_name(TRUTH))
         tables = [{"caption": caption, "columns": columns, "rows": every}]
-        if len(rows) > 1:
-            place = self.words.place(subject.reef)
-            tables.insert(0, {"caption": place, "columns": columns, "rows": rows})
+        rows = [
+            self._row(name, self._apart(found.watches[name][subject.reef], truth[subject.reef]))
+            for name in names
+            if name != TRUTH
+        ]
+        if rows:
+            columns = [t(f"oceans.{key}") for key in ("months", "aragonite_apart", "ph_apart")]
+            caption = t("oceans.reef_models", place=self.words.place(subject.reef))
+            tables.insert(0, {"caption": caption, "columns": columns, "rows": rows})
         return tables
+
+    @staticmethod
+    def _apart(one: acidity.ReefWatch, truth: acidity.ReefWatch) -> list[str]:
+        """How many months a model has, and its mean difference from the truth in them."""
+        _, mine, its = np.intersect1d(one.months, truth.months, return_indices=True)
+        return [
+            f"{mine.size}",
+            number(float(np.mean(one.aragonite[mine] - truth.aragonite[its])), 4, signed=True),
+            number(float(np.mean(one.ph[mine] - truth.ph[its])), 5, signed=True),
+        ]
 
     def paint(self, theme: str) -> None:
         """See `Panel`."""
@@ -270,7 +285,7 @@ class NinoPanel(Panel):
             {name: (one.low, one.high) for name, one in responses.items()},
         )
         self._lines.paint(theme)
-        self.plots[1].yaxis.axis_label = f"{words.quantity(quantity)} ({unit})"
+        self.plots[1].yaxis.axis_label = unit
         if names:
             self.plots[1].x_range.update(start=-0.6, end=float(lags[-1]) + 0.6)
             ends = [[one.low, one.high] for one in responses.values()]
@@ -282,7 +297,7 @@ class NinoPanel(Panel):
             sources = {one.source for one in found.responses.values()}
             notes[1:1] = [t("oceans.response_source", source=source) for source in sorted(sources)]
             notes += [f"{words.session.layer_name(k)}: {v}" for k, v in found.faults.items()]
-        sign = t("oceans.sign") if quantity == "flux" else ""
+        sign = words.sign(quantity)
         return {
             "head": {
                 "title": t("oceans.nino_title"),

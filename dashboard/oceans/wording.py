@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from co2net.layers import Display
 from co2net.ocean.basins import basin
 from co2net.ocean.engine import Ocean
 from dashboard.oceans.layers import SHOWN, Layer
 from dashboard.wording import Wording
 
 SIGNED = ("flux", "delta_pco2")
-"""Quantities whose sign needs a word."""
+"""Quantities of which positive is into the atmosphere."""
 
 
 class OceanWording:
@@ -35,20 +34,20 @@ class OceanWording:
         """Keys of all quantities by what they are called."""
         return {self.quantity(key): key for key in SHOWN}
 
-    def measured(self, key: str, shown: Display | None = None) -> str:
-        """A quantity with its unit and what its sign means."""
-        unit = (shown or SHOWN[key]).unit
-        text = f"{self.quantity(key)} ({unit})" if unit else self.quantity(key)
-        return self.signed(text) if key in SIGNED else text
+    def measured(self, key: str) -> str:
+        """A quantity with its unit."""
+        unit = SHOWN[key].unit
+        return f"{self.quantity(key)} ({unit})" if unit else self.quantity(key)
+
+    def sign(self, key: str) -> str:
+        """What the sign of a quantity means, where it needs a word."""
+        return self.session.t("oceans.sign") if key in SIGNED else ""
 
     def of_layer(self, layer: Layer) -> str:
-        """`measured`, for the map's colour bar."""
-        text = self.measured(layer.quantity, layer.display)
+        """Quantity, unit and sign, for the map's colour bar."""
+        parts = [self.measured(layer.quantity), self.sign(layer.quantity)]
+        text = ", ".join(part for part in parts if part)
         return self.session.t("oceans.difference_of", what=text) if layer.apart else text
-
-    def signed(self, text: str) -> str:
-        """A text, and that positive is into the atmosphere."""
-        return f"{text}, {self.session.t('oceans.sign')}"
 
     def place(self, key: str) -> str:
         """What a basin, a reef, a named region or a box is called."""
@@ -77,7 +76,5 @@ class OceanWording:
 
     def caption(self, layer: Layer) -> str:
         """Second line of a map's title: when, that it is simulated, what the sign means."""
-        words = [*self.simulated(), self.when(layer)]
-        if layer.quantity in SIGNED:
-            words.append(self.session.t("oceans.sign"))
-        return " · ".join(words)
+        words = [*self.simulated(), self.when(layer), self.sign(layer.quantity)]
+        return " · ".join(word for word in words if word)
