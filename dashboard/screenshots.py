@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -121,6 +122,7 @@ def take(
     only: Sequence[str] = (),
     height: int | None = None,
     progress: Progress | None = None,
+    browser: Browser | None = None,
 ) -> list[Path]:
     """Write ``PAGE-THEME-LANGUAGE-WIDTH.png`` of a server's pages.
 
@@ -134,6 +136,8 @@ def take(
         Of the window; None: as high as the page, where that is more than the window.
     progress
         Told the share done and the name of the picture that comes next.
+    browser
+        One that runs already; None starts one.
 
     Raises
     ------
@@ -143,11 +147,11 @@ def take(
     wanted, made = shots(only), []
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with launched() as browser:
+    with launched() if browser is None else nullcontext(browser) as chromium:
         for number, shot in enumerate(wanted):
             if progress is not None:
                 progress(number / len(wanted), shot.name)
-            picture = _picture(browser, address, shot, height)
+            picture = _picture(chromium, address, shot, height)
             path = folder / f"{shot.name}.png"
             with atomic_path(path) as draft:
                 draft.write_bytes(picture)

@@ -14,6 +14,7 @@ from rich.markup import escape
 from co2net.cli.bench import bench
 from co2net.cli.common import err
 from co2net.cli.data import data_app
+from co2net.cli.export import export_app
 from co2net.cli.jobs import jobs_app
 from co2net.cli.models import list_models, reconstruct, train
 from co2net.cli.ocean import ocean_app
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(ocean_app, name="ocean")
+app.add_typer(export_app, name="export")
 app.command("models")(list_models)
 for _command in (simulate, train, reconstruct, evaluate, validate, bench, dashboard):
     app.command()(_command)

@@ -83,10 +83,7 @@ def about(engine: Engine, layers: Sequence[str], place: str) -> dict[str, Any]:
     simulated = bool(attrs.get("simulated", False))
     known = {info.name: info for info in engine.models()}
     models = [
-        f"{info.name}: {info.title}, preset {info.preset}, trained on {info.trained_on}, "
-        f"digest {info.digest}"
-        if hasattr(info, "title")
-        else name
+        _described(name, info)
         for name, info in known.items()
         if any(name in re.split(r"[:,]", layer) for layer in layers)
     ]
@@ -102,6 +99,17 @@ def about(engine: Engine, layers: Sequence[str], place: str) -> dict[str, Any]:
         "place": place,
         "history": f"co2net {made['co2net']}, commit {made['commit']}",
     }
+
+
+def _described(name: str, info: Any) -> str:
+    """A model in one line: what it is, what it was trained on, and which one."""
+    if not hasattr(info, "title"):
+        return name
+    words = [info.title, f"preset {info.preset}" if info.preset else ""]
+    data = info.trained_on
+    if data:
+        words.append(f"trained on {data.get('title', '')} {data.get('years', '')}".strip())
+    return f"{name}: {', '.join([word for word in words if word])}, digest {info.digest}"
 
 
 def fields_dataset(
@@ -535,13 +543,13 @@ def save_data(data: xr.Dataset, path: str | Path) -> Path:
                 f"# {name}: {one.attrs['long_name']} ({one.attrs['units']})"
                 for name, one in data.data_vars.items()
             ]
-            lines += [
-                f"# {name}: {one.attrs.get('long_name', name)} ({one.attrs['units']})"
-                for name, one in data.coords.items()
-                if "units" in one.attrs
-            ]
+            for name, one in data.coords.items():
+                units = one.attrs.get("units", "")
+                if not one.dims:
+                    lines.append(f"# {name}: {one.item()} {units}".rstrip())
+                elif units:
+                    lines.append(f"# {name}: {one.attrs.get('long_name', name)} ({units})")
             single = [name for name in data.coords if not data[name].dims]
-            lines += [f"# {name}: {data[name].item()}" for name in single]
             frame = data.drop_vars(single).to_dataframe()
             _write_text(draft, data.attrs, lines, frame.to_csv(**_TEXT))
     return path

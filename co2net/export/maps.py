@@ -37,6 +37,10 @@ MOST_FRAMES = 250
 """Most frames of an animation."""
 
 
+_PAD = 0.2
+"""Inches above and below every map; twice that lies between two, and above the first."""
+
+
 @dataclass
 class Panel:
     """One map of a figure, in the units that it shows.
@@ -128,6 +132,7 @@ def _map_figure(engine: Engine, panels: Sequence[Panel], look: Look) -> tuple[Fi
     from cartopy import crs
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.path import Path as Outline
 
     use_fonts()
@@ -137,7 +142,9 @@ def _map_figure(engine: Engine, panels: Sequence[Panel], look: Look) -> tuple[Fi
     wide = 8.0 if columns == 1 else 4.6 * columns
     round_map = look.projection in ("north", "south", "orthographic")
     high = (0.62 if not round_map else 0.95) * wide / columns * rows + 0.3
-    figure = Figure(figsize=(wide, high), layout="constrained")
+    high += 2 * _PAD * rows
+    layout = ConstrainedLayoutEngine(h_pad=_PAD, rect=(0, 0, 1, 1 - _PAD / high))
+    figure = Figure(figsize=(wide, high), layout=layout)
     meshes = []
     for number, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, number, projection=_crs(look))
@@ -175,13 +182,20 @@ def _map_figure(engine: Engine, panels: Sequence[Panel], look: Look) -> tuple[Fi
             axes.quiver(
                 grid.lon[2::5], grid.lat[2::5], u, v, transform=plain, width=0.0012, scale=400
             )
-        axes.set_title(panel.title, fontsize=10, loc="left", fontweight="bold", pad=16)
-        axes.text(0, 1.02, panel.when, transform=axes.transAxes, fontsize=7.5, va="bottom")
+        _head(axes, panel.when, 4, fontsize=7.5)
+        _head(axes, panel.title, 15, fontsize=10, fontweight="bold")
         bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.8, aspect=40)
         bar.set_label(panel.label, fontsize=8)
         bar.ax.tick_params(labelsize=7.5)
     figure.supxlabel(look.note, **NOTE)
     return figure, meshes
+
+
+def _head(axes: Any, text: str, above: float, **font: Any) -> None:
+    """A line above a map, so many points from it; the layout keeps room for two (`_PAD`)."""
+    axes.annotate(
+        text, (0, 1), (0, above), "axes fraction", "offset points", va="bottom", **font
+    ).set_in_layout(False)
 
 
 def _outline(axes: Any, look: Look, plain: Any) -> None:

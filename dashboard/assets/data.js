@@ -41,10 +41,20 @@ export function render({model}) {
     button.dataset.path = path
     button.disabled = state?.state === "running"
     button.addEventListener("click", () => model.send_msg({check: n}))
-    const words = !state ? say.unchecked : state.state === "running" ? say.checking : state.state === "sound" ? say.sound : say.faulty
+    const words = !state ? say.unchecked : state.state === "running" ? `${say.checking} ${state.share}` : state.state === "sound" ? say.sound : say.faulty
     const result = el("p", `result ${state?.state ?? ""}`, words)
     result.setAttribute("role", "status")
-    return el("div", "checks", button, result, state?.faults.length ? el("ul", "faults", ...state.faults.map((text) => el("li", "", text))) : null)
+    // What the check itself says is in English, as on the command line.
+    const lines = (className, texts) => {
+      if (!texts?.length) { return null }
+      const list = el("ul", className, ...texts.map((text) => el("li", "", text)))
+      list.lang = "en"
+      return list
+    }
+    return el("div", "checks", button, result, state?.seen ? el("p", "hint", state.seen) : null, lines("faults", state?.faults),
+      state?.missing ? el("p", "hint", `${say.missing}: ${state.missing}`) : null,
+      state?.years?.length ? fold(say.beside_noaa, table([say.year, say.months, say.ocean_mean, say.noaa, say.difference], state.years)) : null,
+      lines("notes", state?.notes))
   }
   const draw_stores = () => {
     if (facts.stores == null) { stores.replaceChildren(el("p", "hint", say.looking)); return }

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     from dashboard.session import Session
 
 
+WIDTHS = {
+    "scores": 180, "kind": 150, "against": 140, "metric": 165, "period": 108, "places": 140,
+}  # fmt: skip
+"""Lists of the tool bar, and their widths in pixels."""
+
+
 class BenchmarksPart(Part):
     """Tables and the chart.
 
@@ -76,14 +82,7 @@ class BenchmarksView:
         )
         self._pick = {
             name: dropdown(name, t(f"bench.{name}"), width, partial(self._picked, name), options={})
-            for name, width in (
-                ("scores", 210),
-                ("kind", 190),
-                ("against", 170),
-                ("metric", 200),
-                ("period", 120),
-                ("places", 180),
-            )
+            for name, width in WIDTHS.items()
         }
         self.toolbar = pn.FlexBox(
             *self._pick.values(), gap="8px", sizing_mode="stretch_width", margin=0

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import panel as pn
 
 from co2net.assets import data_path
 from co2net.datasets.catalog import Entry, load_catalog
+from co2net.datasets.verify import Report, verify
 from co2net.errors import UserError
-from co2net.schema import open_store, validate
 from co2net.stores import StoreCard, describe, find_stores
 from dashboard.components import Part, css, js
+from dashboard.maps.layers import number
 from dashboard.numbers import Numbers
 from dashboard.pages import Page
 from dashboard.service import Latest
@@ -21,6 +23,13 @@ from dashboard.state import World
 
 if TYPE_CHECKING:
     from dashboard.session import Session
+
+
+_TELL_SECONDS = 0.3
+
+
+class _StaleError(Exception):
+    """The visitor has left."""
 
 
 class DataPart(Part):
@@ -67,9 +76,9 @@ class DataView:
             n = message["check"]
             if isinstance(n, int) and 0 <= n < len(self._cards):
                 path = self._cards[n].path
-                self._checks[str(path)] = {"state": "running", "faults": []}
-                self._tell_checks()
-                session.service.slow.submit(self._check, path)
+                if self._checks.get(str(path), {}).get("state") != "running":
+                    self._told(path, {"state": "running", "share": "0 %"})
+                    session.service.patient.submit(self._check, path)
         elif "entry" in message:
             session.state.keep(dataset=str(message["entry"]) if message["entry"] in _keys() else "")
 
@@ -173,14 +182,52 @@ class DataView:
     # -- checks -------------------------------------------------------------------------
 
     def _check(self, path: Path) -> None:
-        try:
-            faults = validate(open_store(path))
-        except UserError as error:
-            faults = [str(error)]
-        self.session.deliver(partial(self._checked, path, faults))
+        """What ``co2net data verify`` does, in a worker's thread."""
+        session, told = self.session, [monotonic()]
 
-    def _checked(self, path: Path, faults: list[str]) -> None:
-        self._checks[str(path)] = {"state": "faulty" if faults else "sound", "faults": faults}
+        def progress(share: float, _: str) -> None:
+            if session.closed:
+                raise _StaleError
+            if monotonic() - told[0] > _TELL_SECONDS:
+                told[0] = monotonic()
+                running = {"state": "running", "share": f"{share:.0%}"}
+                session.deliver(partial(self._told, path, running))
+
+        try:
+            found = self._report(verify(path, progress=progress))
+        except UserError as error:
+            found = {"state": "faulty", "faults": [str(error)]}
+        except _StaleError:
+            return
+        session.deliver(partial(self._told, path, found))
+
+    def _report(self, found: Report) -> dict[str, Any]:
+        t = self.session.t
+        lacking = [
+            f"{t.or_else(f'variable.{name}', name)} {share:.2%}"
+            for name, share in found.missing.items()
+            if share > 0
+        ]
+        return {
+            "state": "faulty" if found.faults else "sound",
+            "seen": t("data.seen", checked=found.checked, frames=found.frames),
+            "missing": ", ".join(lacking),
+            "years": [
+                [
+                    str(year.year),
+                    str(year.months),
+                    number(year.store, 2),
+                    number(year.noaa, 2),
+                    number(year.difference, 2, signed=True),
+                ]
+                for year in found.years
+            ],
+            "notes": list(found.notes),
+            "faults": list(found.faults),
+        }
+
+    def _told(self, path: Path, state: dict[str, Any]) -> None:
+        self._checks[str(path)] = state
         self._tell_checks()
 
     def _tell_checks(self) -> None:

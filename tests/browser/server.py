@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 from co2net.assets import data_path
 from co2net.evaluation.report import (
     ABOUT,
+    MARGINS,
     SCORES,
     STATIONS,
     STATIONS_ABOUT,
     write_about,
     write_rows,
 )
-from co2net.evaluation.scores import Row
+from co2net.evaluation.report import CASES as CASES_CSV
+from co2net.evaluation.scores import Margin, Row
 from co2net.evaluation.sites import SiteRow
 from co2net.grid import LatLonGrid
+from co2net.ocean import ProductFields
 from co2net.schema import create_store, open_store, write_frames
 from co2net.source import FieldSource, Index
 from tests.synthetic import SyntheticSource
@@ -67,6 +70,14 @@ def make_store(path: str) -> None:
     write_frames(path, 0, fields | static, source.observations(index))
 
 
+def make_sea(grid: LatLonGrid) -> ProductFields:
+    """The sea of both months: warm in the tropics, a source there and a sink elsewhere."""
+    lat = np.radians(grid.lat)[None, :, None] + np.zeros((2, 1, grid.lon.size))
+    values = {"pco2": 350 + 40 * np.cos(3 * lat), "sst": 30 * np.cos(lat) ** 2 - 1}
+    months = np.array(["2002-01", "2002-02"], dtype="datetime64[M]")
+    return ProductFields(values, months, grid, grid, title="small sea", carry=False)
+
+
 CASES = """
 - key: wave
   title: {en: A wave, zh: 一个波}
@@ -104,6 +115,18 @@ def make_data(folder: Path) -> Path:
         for n, place in enumerate(("global", "ocean", "lat_0_30N"))
     ]
     write_rows(results / SCORES, rows)
+    pairs = [
+        Margin(best, other, "test", "2002", "global", "rmse_document", -gap, -gap - 0.25,
+               -gap + 0.25, 50.0, 25.0, 75.0, 9)
+        for best, other, gap in (("interpolation", "co2net", 0.5), ("interpolation", "vit", 1.5))
+    ]  # fmt: skip
+    write_rows(results / MARGINS, pairs)
+    (results / CASES_CSV).write_text(
+        "case,region,start,end,model,seed,metric,value,n\n"
+        "wave,amazon,2002-01-05,2002-01-08,co2net,0,correlation,0.5,4\n"
+        "wave,amazon,2002-01-05,2002-01-08,vit,0,correlation,0.9,4\n",
+        encoding="utf-8",
+    )
     about = {
         "data": {"title": "<b>small</b>", "simulated": True},
         "command": "co2net evaluate",
@@ -136,7 +159,7 @@ def main() -> None:
         Waves("interpolation", 1.0, grid),
         Waves("sloth", 2.0, grid, hold=Path(store).with_name("hold")),
     ]
-    serve(store, port=port, models=models, cache_dir=cache)
+    serve(store, port=port, models=models, cache_dir=cache, sea=make_sea(grid))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,24 @@ def test_scores_sort_filter_and_keep_their_address(visit):
     expect(page.locator(".scores thead")).to_contain_text("0° – 30°N")
 
 
+def test_margins_cases_and_withheld_stations(visit):
+    page = visit().reach("page=benchmarks&kind=margins", ".scores td")
+    expect(page.locator(".scores caption")).to_contain_text("Error above that of Interpolation")
+    # Against the best the others are worse, by what the file says of the pair.
+    assert models(page) == ["co2net", "vit"]
+    expect(page.locator(".scores td").first).to_contain_text("+0.50")
+    expect(page.locator(".scores td").first).to_contain_text("[0.25, 0.75] · 50 %")
+    page = visit().reach("page=benchmarks&kind=margins&against=co2net", ".scores td")
+    assert models(page) == ["interpolation"]
+    expect(page.locator(".scores td").first).to_contain_text("−0.50")
+    page = visit().reach("page=benchmarks&kind=cases&metric=correlation", ".scores td")
+    expect(page.locator(".scores thead")).to_contain_text("A wave")
+    expect(page.locator(".scores td.best")).to_have_text("0.900")
+    page = visit().reach("page=benchmarks&kind=sites&lang=zh", ".scores td")
+    expect(page.locator(".scores caption")).to_contain_text("留出站点")
+    expect(page.locator(".scores tbody tr").first).to_contain_text("1.75")
+
+
 def test_provenance_and_the_documents_numbers(visit):
     page = visit().reach("page=benchmarks&lang=zh&theme=dark", ".scores td")
     page.locator(".about summary").click()
@@ -49,7 +67,11 @@ def test_the_store_its_coverage_and_checks(visit):
     expect(card.locator(".month.whole[title]")).to_have_count(1)
     expect(card.locator(".month.none[title]")).to_have_count(1)
     card.locator(".check").click()
-    expect(card.locator(".result.sound, .result.faulty")).to_be_visible()
+    # The check is that of `co2net data verify`: it finds the gap that the empty month is.
+    expect(card.locator(".result.sound, .result.faulty")).to_be_visible(timeout=120_000)
+    expect(card.locator(".checks")).to_contain_text("248 of 248 frames read")
+    card.locator(".checks summary").click()
+    expect(card.locator(".checks tbody td").first).to_have_text("2002")
     page.locator('[data-entry="carbontracker"] summary').first.click()
     page.wait_for_url("**dataset=carbontracker**")
     expect(page.locator('[data-entry="carbontracker"] code').first).to_contain_text("co2net data")
