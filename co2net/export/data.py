@@ -135,7 +135,8 @@ def fields_dataset(
     for layer in names:
         name, attrs = layer_variable(layer)
         values = layer_fields(engine, layer, wanted, progress)
-        key = name if len(names) == 1 else variable(name, layer.rpartition(":")[2])
+        alone = len(names) == 1 or layer == name
+        key = name if alone else variable(name, layer.rpartition(":")[2])
         variables[key] = ("time", "lat", "lon"), values, attrs
     data = xr.Dataset(variables, _axes(engine, wanted))
     grid = engine.grid

@@ -76,6 +76,37 @@ def test_results_are_read_and_damage_is_named(tmp_path: Path) -> None:
     assert len(results.read_results(tmp_path).faults) == 2
 
 
+def test_margins_hold_every_model_against_one() -> None:
+    def margin(model: str, other: str, gap: float) -> results.Margin:
+        ends = (-gap, -gap - 0.1, -gap + 0.2, 25.0, 20.0, 30.0)
+        return results.Margin(model, other, "test", "2000", "global", "rmse", *ends, 9)
+
+    found = results.Results(margins=(margin("a", "b", 1), margin("a", "c", 2), margin("b", "c", 1)))
+    assert results.references(found) == ["a", "b", "c"]
+    rows = {one.model: one for one in results.rows_of(found, "margins", "b")}
+    assert (rows["a"].value, rows["a"].low, rows["a"].high) == pytest.approx((-1, -1.1, -0.8))
+    assert (rows["c"].value, rows["c"].low, rows["c"].high) == pytest.approx((1, 0.8, 1.1))
+    assert results.percent(found, "c", results.rows_of(found, "margins", "c")[0]) == 25
+    chosen = results.select(found, {"against": "c", "sort": "model", "order": "down"})
+    assert (chosen.kind, chosen.models, chosen.best("global")) == ("margins", ["b", "a"], "")
+
+
+def test_withheld_stations_are_medians_by_band() -> None:
+    sites = tuple(
+        results.SiteRow("a", "0", held, 0, f"S{n}", lat, 0.0, "rmse", value + held, 9)
+        for n, (lat, value) in enumerate([(65.0, 1.0), (70.0, 2.0), (-5.0, 9.0)])
+        for held in (0, 1)
+    )
+    rows = results.rows_of(results.Results(sites=sites), "sites")
+    value = {one.region: (one.value, one.n) for one in rows}
+    assert value == {
+        "site_kept": (2.0, 3), "site_withheld": (3.0, 3), "lat_60N_90N": (2.5, 2),
+        "lat_30S_0": (10.0, 1),
+    }  # fmt: skip
+    chosen = results.select(results.Results(sites=sites), {"places": "sites"})
+    assert chosen.columns == ["site_kept", "site_withheld"]
+
+
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> cases.Case:
     path = tmp_path_factory.mktemp("cases") / "cases.yml"
