@@ -34,7 +34,10 @@ def _not_a_closed_tab(record: logging.LogRecord) -> bool:
 
 
 class Ready(RequestHandler):
-    """``/ready`` answers as soon as the server does, with how much work it has yet to finish."""
+    """``/ready`` answers as soon as the server does.
+
+    It says how much work there is yet to finish, and how many sessions are kept.
+    """
 
     def initialize(self, service: Service) -> None:
         """Take what all sessions share."""
@@ -42,7 +45,9 @@ class Ready(RequestHandler):
 
     def get(self) -> None:
         """Say so."""
-        self.finish({"ready": True, "working": self._service.working})
+        sessions = len(self.application.get_sessions("/"))  # type: ignore[attr-defined]
+        working = self._service.working
+        self.finish({"ready": True, "working": working, "sessions": sessions})
 
 
 def page(service: Service) -> pn.viewable.Viewable:

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +64,20 @@ def _photograph(data: Path | None, folder: Path, only: list[str], height: int | 
     from dashboard import screenshots
 
     screenshots.shots(only)  # what is wrong is said before anything is started
+    with served(data) as (address, _), progress_bar("pictures") as update:
+        made = screenshots.take(address, folder, only, height, update)
+    err.print(f"{len(made)} pictures in {folder}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def served(data: Path | None) -> Iterator[tuple[str, int]]:
+    """A server of the page in a process of its own: its address, and the process.
+
+    Raises
+    ------
+    UserError
+        When it cannot be started.
+    """
     if data is None:
         _prepare_demo()
     with socket.socket() as free:
@@ -77,12 +93,10 @@ def _photograph(data: Path | None, folder: Path, only: list[str], height: int | 
             if server.poll() is not None:
                 raise UserError("the page could not be started; the lines above say why")
             time.sleep(0.2)
-        with progress_bar("pictures") as update:
-            made = screenshots.take(address, folder, only, height, update)
+        yield address, server.pid
     finally:
         server.terminate()
         server.wait()
-    err.print(f"{len(made)} pictures in {folder}", highlight=False, soft_wrap=True)
 
 
 def _prepare_demo() -> None:

@@ -51,6 +51,7 @@ class CompareView(MapView):
         self._spanning: Latest[Any] = Latest(session.service.slow, session.deliver)
         self._asked: tuple[Any, ...] = ()
         self._found: SpanNumbers | None = None
+        self._drawn: tuple[Any, ...] = ()
         self._errors: dict[Arrangement, tuple[Any, ColumnDataSource, list[Any], Any]] = {}
         self._scatters: dict[Arrangement, list[tuple[Any, ColumnDataSource, Any]]] = {}
         super().__init__(session)
@@ -248,6 +249,7 @@ class CompareView(MapView):
         if wanted != self._asked:
             return
         self._found = found
+        self._drawn = ()
         if self.session.view is self:
             self._show_span()
 
@@ -257,6 +259,10 @@ class CompareView(MapView):
         if found is None or self._arrangement not in self._errors:
             return
         theme = session.state.theme
+        drawn = self._arrangement, theme, session.state.models
+        if drawn == self._drawn:  # another frame of the same span
+            return
+        self._drawn = drawn
         _, source, lines, hover = self._errors[self._arrangement]
         models = session.state.models
         grid = session.service.source.grid
