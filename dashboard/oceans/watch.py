@@ -117,7 +117,7 @@ class AcidityPanel(Panel):
             ),
             t("oceans.sea_follows"),
         ]
-        if any(not np.isfinite(one.ph_trend.per_decade) for one in watches.values()):
+        if watches and not np.isfinite(watches[TRUTH].ph_trend.per_decade):
             notes.insert(0, t("oceans.no_reef_trend", years=f"{acidity.SHORTEST_TREND:.0f}"))
         return {
             "head": {"title": title, "meta": meta},
