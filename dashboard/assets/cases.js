@@ -19,7 +19,7 @@ export function render({model}) {
 
   // Title, text and where to go from here
   const title = el("h2", "title"), meta = el("p", "meta"), story = el("p", "story"), faults = el("ul", "faults")
-  const links = ["explore", "compare"].map((page) => {
+  const links = ["explore", "compare", "oceans"].map((page) => {
     const link = el("a", `go ${page}`, say[page])
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) { return }
@@ -75,7 +75,11 @@ export function render({model}) {
     faults.replaceChildren(...facts.faults.map((text) => el("li", "", text)))
     faults.hidden = facts.faults.length === 0
   }
-  const draw_links = () => links.forEach((link, n) => { link.href = facts.links[["explore", "compare"][n]] ?? "#" })
+  const draw_links = () => links.forEach((link, n) => {
+    const address = facts.links[["explore", "compare", "oceans"][n]]
+    link.hidden = !address
+    link.href = address ?? "#"
+  })
   const draw_empty = () => {
     const nothing = facts.empty.text !== ""
     empty.hidden = !nothing

@@ -21,6 +21,8 @@ from co2net.inference import TRUTH
 from co2net.regions import region
 from co2net.source import nearest_frame
 from dashboard.casebook import every, frames_of, limits_of, missing_months, story, table
+from dashboard.choices import CASE_LINES as LINES
+from dashboard.choices import case_models
 from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.figures import MapFigures, tooltip
 from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
 
 MOMENTS = 4
 """Most moments whose difference maps are shown."""
-LINES = 8
-"""Most series that are drawn, the truth among them."""
-_DEFAULTS = ("co2net-plus", "vit", "interpolation")
 _PAIR = ("truth", "model")
 _TELL_SECONDS = 0.3
 _DAY = 86.4e6  # ms
@@ -176,14 +175,7 @@ class CasesView:
 
     def models(self) -> tuple[str, ...]:
         """Models whose series are drawn."""
-        there = self.session.world.models
-        word = self.session.state.details.get("series")
-        if word is not None:
-            chosen = [name for name in word.split(",") if name in there]
-        else:
-            asked = self.case.models if self.case and self.case.models else _DEFAULTS
-            chosen = [name for name in asked if name in there] or list(there[:2])
-        return tuple(chosen[: LINES - 1])
+        return case_models(self.session.state, self.session.world, self.case)
 
     def shown(self) -> str:
         """The model on the maps."""
@@ -208,22 +200,26 @@ class CasesView:
             n = message["moment"]
             if isinstance(n, int) and 0 <= n < len(frames):
                 session.state.frame = frames[n]
-        elif message.get("go") in ("explore", "compare") and self.case is not None:
+        elif self.case is not None and message.get("go") in self._links():
             session.state.param.update(**self._target(str(message["go"])))
 
     def _target(self, page: str) -> dict[str, Any]:
         """What another page is to show of the case."""
         assert self.case is not None
         target: dict[str, Any] = {"page": page, "region": self.case.region, "point": None}
-        if page == "explore":
+        if page in ("explore", "oceans"):
             target["show"] = TRUTH
+        if page == "oceans":  # the flux at the time, of the case's region
+            target["details"] = {"mean": "moment"}
         return target
 
     def _links(self) -> dict[str, str]:
         """Addresses of the other pages, for who copies one."""
         state, world = self.session.state, self.session.world
+        assert self.case is not None
         links = {}
-        for page in ("explore", "compare"):
+        oceans = ("oceans",) if self.case.kind == "ocean" else ()
+        for page in ("explore", "compare", *oceans):
             values = {name: getattr(state, name) for name in ("frame", "lang", "theme")}
             links[page] = "?" + ViewState(world, **(values | self._target(page))).address()
         return links
@@ -362,7 +358,8 @@ class CasesView:
         session = self.session
         waiting = layer in frame.waiting
         note = "map.absent" if layer in frame.faults else "shell.computing" if waiting else ""
-        when = session.caption(layer, index)
+        words = [session.when(index), display(layer).unit]  # the colour bar names the quantity
+        when = " · ".join(words + [session.t("map.simulated")] * session.service.simulated)
         if waiting:  # the last frame stays, and its time with it
             before = self.board.facts.get(group, [])
             when = before[n]["when"] if n < len(before) else when
@@ -486,7 +483,9 @@ class CasesView:
             stamps[mine] += n * 40 * _DAY - float(start.astype(np.int64)) * _DAY
         return stamps
 
-    def _label_axis(self, case: Case) -> None:
+    def _span_axis(self, case: Case, days: NDArray[np.float64]) -> None:
+        pad = max(0.02 * (days[-1] - days[0]), 0.5 * _DAY)
+        self._plot.x_range.update(start=float(days[0] - pad), end=float(days[-1] + pad))
         axis = self._plot.xaxis[0]
         if case.months:
             middles = [(n * 40 + 15.5) * _DAY for n in range(len(case.months))]
@@ -497,7 +496,10 @@ class CasesView:
             axis.major_label_overrides = {}
 
     def _clear_series(self) -> None:
+        assert self.case is not None
         self._series = None
+        time = self.session.service.source.time[frames_of(self.case, self.session.service)]
+        self._span_axis(self.case, self._places(time.astype("datetime64[D]")))
         empty: dict[str, Any] = {"day": np.array([]), "label": []}
         self._data.data = empty | {f"s{n}": np.array([]) for n in range(LINES)}
         self.board.tell(table="", story="", faults=[], progress="")
@@ -539,9 +541,7 @@ class CasesView:
             data[name] = np.insert(data[name], cuts, data[name][cuts - 1])
         self._data.data = data
         span(self._plot.y_range, list(found.values.values()), 2.0)
-        pad = max(0.02 * (days[-1] - days[0]), 0.5 * _DAY)
-        self._plot.x_range.update(start=days[0] - pad, end=days[-1] + pad)
-        self._label_axis(case)
+        self._span_axis(case, days)
         for n, mark in enumerate(self._marks):
             moments = self._moment_frames()
             mark.visible = n < len(moments)
