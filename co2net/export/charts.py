@@ -16,6 +16,7 @@ from co2net.inference import TRUTH
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
+    from matplotlib.dates import AutoDateLocator
     from matplotlib.figure import Figure
 
 NOTE: dict[str, Any] = {"fontsize": 6, "color": "#52606d"}
@@ -87,6 +88,21 @@ def _dress(axes: Axes, words: Words) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _days(axes: Axes, locator: AutoDateLocator) -> None:
+    """Days and hours in figures, which no language reads differently."""
+    from matplotlib.dates import ConciseDateFormatter
+
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(
+        ConciseDateFormatter(
+            locator,
+            formats=["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%S"],
+            zero_formats=["%Y", "%Y-%m", "%Y-%m-%d", "%m-%d", "%H:%M", "%H:%M"],
+            show_offset=False,
+        )
+    )
+
+
 def _stroke(name: str) -> dict[str, Any]:
     """Colour and dash of a model, of the truth, or of observations."""
     if name in (TRUTH, OBSERVED):
@@ -101,7 +117,7 @@ def series_figure(data: xr.Dataset, words: Words) -> Figure:
 
     Observations are dots; months are dots on lines.
     """
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import AutoDateLocator
 
     figure = _figure(words)
     times = data["time"].values
@@ -121,10 +137,11 @@ def series_figure(data: xr.Dataset, words: Words) -> Figure:
             elif sparse:
                 style |= {"marker": "o", "markersize": 4}
             axes.plot(times[part], one.values[part], label=words.label(name), **style)
-        axes.xaxis.set_major_locator(
-            AutoDateLocator(minticks=2, maxticks=8 if len(parts) == 1 else 4)
-        )
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+        if len(parts) == 1:
+            _days(axes, AutoDateLocator(minticks=2, maxticks=8))
+        else:  # side by side there is room for one date each
+            middle = times[part[part.size // 2]]
+            axes.set_xticks([middle], [np.datetime_as_string(middle, unit="M")])
         _dress(axes, words)
         if axes is not places[0]:
             axes.set_ylabel("")
@@ -165,7 +182,7 @@ def hovmoller_figure(
 ) -> Figure:  # fmt: skip
     """Latitude against time; the data in the unit that ``bar``, the colour bar's label, says."""
     from matplotlib.colors import ListedColormap
-    from matplotlib.dates import ConciseDateFormatter
+    from matplotlib.dates import AutoDateLocator
 
     figure = _figure(words)
     axes = figure.add_subplot()
@@ -176,7 +193,7 @@ def hovmoller_figure(
         shading="nearest", rasterized=True,
     )  # fmt: skip
     axes.set_yticks([-90, -60, -30, 0, 30, 60, 90])
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    _days(axes, AutoDateLocator(maxticks=8))
     _dress(axes, words)
     axes.grid(visible=False)
     figure.colorbar(mesh, ax=axes, pad=0.01).set_label(bar, fontsize=8)
