@@ -214,7 +214,8 @@ def sink(
         heads = ["region", "year (months)", "what", "PgC/yr", "own error", "95 %"]
         show_table(f"Sea to air, {ocean.fields.title}", heads, rows)
 
-    emit(frame.to_dict("records"), as_json, show)
+    plain = frame.astype(object).where(frame.notna(), None)  # JSON knows no NaN
+    emit(plain.to_dict("records"), as_json, show)
 
 
 @ocean_app.command()

@@ -268,7 +268,7 @@ def watch(
     months: Sequence[str | np.datetime64] | None = None,
     progress: Progress | None = None,
 ) -> list[ReefWatch]:
-    """Acidity of reefs over months.
+    """Acidity of reefs over months; kept in the ocean's memory for the next call.
 
     Parameters
     ----------
@@ -288,6 +288,18 @@ def watch(
     chosen = _months(ocean, what, months)
     if chosen.size == 0:
         raise UserError(f"there is no whole month of {what}; add one with `co2net simulate`")
+    key = ("watch", what, ocean.digest(what), tuple(places), tuple(chosen.astype(int)))
+    return ocean.kept(key, lambda: _watched(ocean, what, places, chosen, progress))
+
+
+def _watched(
+    ocean: Ocean,
+    what: str,
+    places: dict[str, Region],
+    chosen: NDArray[np.datetime64],
+    progress: Progress | None,
+) -> list[ReefWatch]:
+    """See `watch`."""
     states, pressures = [], []
     for n, month in enumerate(chosen):
         states.append(ocean.state(month))

@@ -37,7 +37,8 @@ STRIDE = 9
 ones, all hours of the day in turn."""
 _CHUNK = 40
 _BATCH = 4
-_KEPT = 400  # months of fields kept in memory, 43 kB each on the grid of 2 x 3 degrees
+_KEPT = 160  # results kept in memory, 43 to 430 kB each on the grid of 2 x 3 degrees
+_KEPT_SAMPLES = 16  # months of differences at frames, 1.2 MB each
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ class Ocean:
         self.sea: Double = np.where(share >= LEAST_SEA, share, 0.0) * self.grid.area
         """(H, W) m2 of sea in every cell."""
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._samples: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = Lock()
 
     @property
@@ -218,7 +220,7 @@ class Ocean:
         month = as_month(month)
         if not QUANTITIES[quantity].of_model:
             what = TRUTH
-        key = (quantity, what, self._digest(what), month)
+        key = (quantity, what, self.digest(what), month)
         found = self._get(key)
         if found is None:
             values = self._mean(quantity, what, month, progress)
@@ -262,7 +264,7 @@ class Ocean:
         """
         month = as_month(month)
         times = self._frames_of(month, what)[:: self.stride]
-        key = ("difference", what, self._digest(what), month)
+        key = ("difference", what, self.digest(what), month)
         found = self._get(key)
         if found is None:
             found = np.empty((times.size, *self.grid.shape), dtype=np.float32)
@@ -305,7 +307,7 @@ class Ocean:
         from co2net.ocean import acidity
 
         month = as_month(month)
-        key = ("chemistry", what, self._digest(what), month)
+        key = ("chemistry", what, self.digest(what), month)
         found = self._get(key)
         if found is None:
             pco2 = self.followed(what, month, progress)
@@ -407,11 +409,7 @@ class Ocean:
     # -- parts ------------------------------------------------------------------------------
 
     def _state(self, month: np.datetime64) -> SeaState:
-        found = self._get(("state", month))
-        if found is None:
-            found = self.fields.state(month)
-            self._put(("state", month), found)
-        return found
+        return self.kept(("state", month), lambda: self.fields.state(month))
 
     def _frames_of(self, month: np.datetime64, what: str) -> Times:
         times = self.times(what)
@@ -465,12 +463,11 @@ class Ocean:
         return pressure / flux.ATMOSPHERE - flux.vapour_pressure(skin_t, skin_s)
 
     def _altitude(self) -> NDArray[Any]:
-        found = self._get("altitude")
-        if found is None:
+        def read() -> NDArray[Any]:
             first = np.flatnonzero(self.engine.source.available)[:1]
-            found = self.engine.source.read(["surface_altitude"], first)[0, 0]
-            self._put("altitude", found)
-        return found
+            return self.engine.source.read(["surface_altitude"], first)[0, 0]
+
+        return self.kept("altitude", read)
 
     def _by_month(self, times: Times) -> Iterator[tuple[np.datetime64, NDArray[np.int64]]]:
         months = times.astype("datetime64[M]")
@@ -481,20 +478,36 @@ class Ocean:
 
     # -- memory -----------------------------------------------------------------------------
 
-    def _digest(self, what: str) -> str:
+    def kept(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """What was computed for a key, or is now; the least recently used goes first."""
+        found = self._get(key)
+        if found is None:
+            found = compute()
+            self._put(key, found)
+        return found
+
+    def digest(self, what: str) -> str:
+        """Fingerprint of a model; empty for the truth."""
         return "" if what == TRUTH else self.engine.model(what).info.digest
 
+    def _shelf(self, key: Hashable) -> tuple[OrderedDict[Hashable, Any], int]:
+        if isinstance(key, tuple) and key[0] == "difference":
+            return self._samples, _KEPT_SAMPLES
+        return self._kept, _KEPT
+
     def _get(self, key: Hashable) -> Any:
+        shelf, _ = self._shelf(key)
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+            if key in shelf:
+                shelf.move_to_end(key)
+            return shelf.get(key)
 
     def _put(self, key: Hashable, value: Any) -> None:
+        shelf, limit = self._shelf(key)
         with self._lock:
-            self._kept[key] = value
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            shelf[key] = value
+            while len(shelf) > limit:
+                shelf.popitem(last=False)
 
 
 def sea_mean(fields: NDArray[Any], weights: Double) -> Double:

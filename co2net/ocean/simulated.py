@@ -15,8 +15,8 @@ was given. Two assumptions make that pressure a plausible one, and both are part
   the flux needs no more than this difference between sea and air.
 - `FLOOR`: on Arctic coasts in summer the world has whole bands' flux in a few ice-free cells, up
   to 70 mol m-2 yr-1 in a calm. Where that asks for a lower pressure than this, the transfer
-  velocity is raised instead (`SeaState.exchange`): in 0.3 % of cells and months, on Arctic coasts
-  from June to October, and nowhere else.
+  velocity is raised instead (`SeaState.exchange`): in 0.36 % of cells and months, on Arctic coasts
+  in summer and autumn, and nowhere else.
 
 The months are worked out once, from the 21 years of the world (`build`), and shipped.
 """
