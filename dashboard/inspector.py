@@ -149,13 +149,27 @@ class Inspector:
         paint(self._plot, theme)
         paint(self._spread, theme)
 
+    def opened(self) -> None:
+        """Show what came while the inspector was closed."""
+        self.mark(self.session.state.frame)
+        if self.session.numbers is not None:
+            self.show_numbers(self.session.numbers)
+
+    @property
+    def _seen(self) -> bool:
+        return bool(self.session.shell.inspector_open)
+
     def mark(self, index: int) -> None:
-        """Mark the time on screen."""
+        """Mark the time on screen; the browser draws the whole chart for it."""
+        if not self._seen:
+            return
         time = self.session.service.source.time[index]
         self._now.location = float(time.astype("datetime64[ms]").astype(np.int64))
 
     def show_numbers(self, numbers: Numbers) -> None:
         """Values now, and the table where the page has none of its own."""
+        if not self._seen:
+            return
         session = self.session
         theme = session.state.theme
         truth = numbers.here.get("truth", float("nan"))
