@@ -143,6 +143,7 @@ class Session(Wording):
             shell.param.watch(partial(self._shell_changed, target), name)
         state = self.state
         shell.param.watch(lambda event: state.param.update(present=event.new), "presenting")
+        shell.param.watch(lambda event: self.inspector.opened(), "inspector_open")
         return shell
 
     def _drawer(self) -> pn.Column:

@@ -216,9 +216,9 @@ class MapFigures:
             min_height=50,
             lod_threshold=None,
             name=f"map-{role}",
+            x_axis_type=None,  # Bokeh measures the labels of hidden axes at every frame
+            y_axis_type=None,
         )
-        plot.axis.visible = False
-        plot.grid.visible = False
         plot.background_fill_alpha = 0
         plot.border_fill_alpha = 0
         sphere = plot.patch("x", "y", source=self._outline, line_color=None, level="image")
