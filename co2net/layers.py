@@ -129,7 +129,7 @@ def nice_limits(low: float, high: float, *, symmetric: bool = False) -> tuple[fl
 def sample_limits(source: FieldSource, layer: str, frame: int) -> tuple[float, float]:
     """Colour limits of a quantity that hold for the whole year of a frame.
 
-    They are those of 2 and 98 % of the values in some frames spread over what the source has
+    They are those of 1 and 99 % of the values in some frames spread over what the source has
     of that year (for CO2, whose level rises) or of all years (for the weather), so that a scale
     never jumps while time runs.
     """
@@ -143,5 +143,5 @@ def sample_limits(source: FieldSource, layer: str, frame: int) -> tuple[float, f
     probe = available[(share * available.size).astype(int)]
     name = "co2" if shown is CO2 else layer
     values = source.read([name], np.unique(probe))[0] * shown.factor + shown.shift
-    low, high = np.nanpercentile(values, [2, 98])
+    low, high = np.nanpercentile(values, [1, 99])
     return nice_limits(float(low), float(high), symmetric=shown.diverging)

@@ -114,6 +114,7 @@ class Service:
         self._means: dict[tuple[str, int], NDArray[np.float32]] = {}
         self._ahead: set[tuple[str, int]] = set()
         self._making: dict[str, None] = {}
+        self.closed = False
         self._lock = threading.Lock()
         self._listeners: dict[str, list[Callable[[], None]]] = {"months": [], "models": []}
 
@@ -165,6 +166,7 @@ class Service:
 
     def close(self) -> None:
         """Drop work that waits; what runs is cut off with the process."""
+        self.closed = True
         for pool in self._pools():
             pool.shutdown(wait=False, cancel_futures=True)
         log.disabled = True

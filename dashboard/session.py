@@ -64,7 +64,7 @@ class Session(Wording):
         self._from_address = False
         self._told = ""
         self._asked_for = ""
-        self.closed = False
+        self._closed = False
         self._case = ""
         self._stretch, self._spanned = (0, -1), 0
         self._then: Callable[[], None] = lambda: None
@@ -656,8 +656,13 @@ class Session(Wording):
         for job in jobs:
             self.deliver(job)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody waits for its work any more."""
+        return self._closed or self.service.closed
+
     def close(self) -> None:
         """Forget the session; work that it has asked for ends."""
-        self.closed = True
+        self._closed = True
         self._stop_listening()
         self._views.clear()

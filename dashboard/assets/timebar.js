@@ -19,7 +19,7 @@ export function render({model}) {
     </div>
     <div class="when">
       <label class="case"><select></select></label>
-      <div class="date"><input type="text" maxlength="10" size="10" spellcheck="false" autocomplete="off"><button class="pick"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 6h16v14H4zM4 10h16M8 3v4M16 3v4"/></svg></button>
+      <div class="date"><input type="text" maxlength="10" size="10" spellcheck="false" autocomplete="off"><button class="choose"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 6h16v14H4zM4 10h16M8 3v4M16 3v4"/></svg></button>
         <div class="calendar" role="dialog" hidden></div></div>
       <label class="hour"><select></select></label>
       <span class="zone">UTC</span>
@@ -28,7 +28,7 @@ export function render({model}) {
   const back = find(".back"), play = find(".play"), forward = find(".forward")
   const speed = find(".speed select"), slider = find(".slide input"), months = find(".months")
   const days = find(".days"), date = find(".date input"), hour = find(".hour select")
-  const picker = find(".date .pick"), calendar = find(".calendar")
+  const picker = find(".date .choose"), calendar = find(".calendar")
   const jump = find(".case select")
   const label = (node, text) => { node.setAttribute("aria-label", text); node.title = text }
   label(back, say.back); label(forward, say.forward); label(speed, say.speed)

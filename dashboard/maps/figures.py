@@ -44,6 +44,7 @@ from dashboard.theme import TOKENS, palette
 _FIT = """
 const w = plot.inner_width, h = plot.inner_height
 if (!(w > 1 && h > 1)) { return }
+if (degrees != null) { degrees.visible = w > 560 }  // on a telephone they have no room
 const dx = want_x.end - want_x.start, dy = want_y.end - want_y.start
 const scale = Math.max(dx / w, dy / h)
 const cx = (want_x.start + want_x.end) / 2, cy = (want_y.start + want_y.end) / 2
@@ -194,6 +195,7 @@ class MapFigures:
         self._boxes: list[BoxSelectTool] = []
         self._pans: list[PanTool] = []
         self._site_glyphs: list[Any] = []
+        self._degrees: Any = None
         self._themed: list[tuple[Any, str, str]] = [
             (span, "line_color", "muted") for span in self._crosshair
         ]
@@ -267,6 +269,7 @@ class MapFigures:
                 text_font_size="10px",
             )
             self._themed.append((labels.glyph, "text_color", "muted"))
+            self._degrees = labels
         sites = plot.scatter(
             "x",
             "y",
@@ -339,7 +342,7 @@ class MapFigures:
             "want_x": self._want_x,
             "want_y": self._want_y,
         }
-        fit = CustomJS(args={"plot": first} | ranges, code=_FIT)
+        fit = CustomJS(args={"plot": first, "degrees": self._degrees} | ranges, code=_FIT)
         for name in ("inner_width", "inner_height"):
             first.js_on_change(name, fit)
         for wanted in (self._want_x, self._want_y):

@@ -31,6 +31,8 @@ from co2net.evaluation.sites import SITE_METRICS, SiteRow
 from co2net.grid import great_circle_km
 from co2net.jobs.folder import read_json
 from co2net.source import whole_months
+from dashboard.choices import STATION_LINES as LINES
+from dashboard.choices import station_code, station_models, station_month
 from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.figures import MapFigures, tooltip
 from dashboard.maps.layers import Display, colour_bar, nice_limits, number
@@ -49,11 +51,8 @@ EVERY = 3
 """Every 3rd frame of a month counts: 83 of its 248, at all hours of the day."""
 CYCLE_EVERY = 27
 """For the months of a year: 9 or 10 frames a month, at all hours of the day."""
-LINES = 7
-"""Most models that are drawn."""
 MEASURES = ("rmse", "bias", "correlation", "withheld")
 """What colours the map: scores in the month, or RMSE at withheld stations."""
-_DEFAULTS = ("co2net-plus", "interpolation", "vit")
 _TELL_SECONDS = 0.3
 _BINS = 31
 
@@ -266,17 +265,11 @@ class StationsView:
 
     def models(self) -> tuple[str, ...]:
         """Models that are drawn; the one on the map among them."""
-        there = self.session.world.models
-        word = self.session.state.details.get("lines")
-        names = _DEFAULTS if word is None else word.split(",")
-        chosen = dict.fromkeys(name for name in (self.shown(), *names) if name in there)
-        return tuple(chosen)[:LINES]
+        return station_models(self.session.state, self.session.world)
 
     def month(self) -> str:
         """The chosen month; the latest whole one where the address names none."""
-        there = whole_months(self.session.service.source)
-        word = self.session.state.details.get("month", "")
-        return word if word in there else (there[-1] if there else "")
+        return station_month(self.session.state, self.session.service.source)
 
     def measure(self) -> str:
         """What colours the map."""
@@ -284,8 +277,7 @@ class StationsView:
 
     def code(self) -> str:
         """The chosen station; the first where the address names none."""
-        word = self.session.state.details.get("station", "")
-        return word if word in self.network.code else (*self.network.code, "")[0]
+        return station_code(self.session.state, self.network.code)
 
     def _picked(self, name: str, value: str) -> None:
         now = {"model": self.shown, "measure": self.measure, "month": self.month}[name]()
@@ -515,6 +507,9 @@ class StationsView:
         found = self._found
         empty = np.array([])
         if found is None:
+            month = np.datetime64(self.month(), "M")
+            ends = np.array([month, month + 1]).astype("datetime64[ms]").astype(np.int64)
+            self._series.x_range.update(start=float(ends[0]), end=float(ends[1]))
             self._series_data.data = {
                 "time": np.array([], "datetime64[ms]"),
                 "observed": empty,

@@ -65,7 +65,7 @@ def address(store: Path) -> Iterator[str]:
         assert not re.search(r'File ".*/(dashboard|co2net)/', text), text[-4000:]
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=120)
         log.close()
 
 

@@ -131,7 +131,7 @@ def test_everything_can_be_picked_by_hand(visit, lang):
     here.pick("below", re.compile("^(Scatter|散点)$"))
     page.wait_for_url("**below=scatter**")
     expect(page.locator('[data-role="scatter_a"] .title')).to_have_text(scatter)
-    page.locator(".date .pick").click()
+    page.locator(".date .choose").click()
     calendar = page.locator(".calendar")
     expect(calendar.locator("strong")).to_have_text(re.compile("January 2002|2002年1月"))
     expect(calendar.locator("[aria-current]")).to_have_text("16")
