@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
 
 WIDTHS = {
-    "scores": 180, "kind": 150, "against": 140, "metric": 165, "period": 108, "places": 140,
+    "scores": 205, "kind": 175, "against": 140, "metric": 195, "period": 126, "places": 180,
 }  # fmt: skip
 """Lists of the tool bar, and their widths in pixels."""
+NARROW = {"scores": 140, "kind": 120, "places": 176}
+"""Widths where all lists are there."""
 
 
 class BenchmarksPart(Part):
@@ -178,7 +180,10 @@ class BenchmarksView:
         }.items():
             self._pick[name].param.update(options=options, value=getattr(chosen, name) or None)
             self._pick[name].visible = bool(options)
-        self._pick["against"].visible = chosen.kind == "margins"
+        full = chosen.kind == "margins"
+        self._pick["against"].visible = full
+        for name, width in (WIDTHS | (NARROW if full else {})).items():
+            self._pick[name].width = width
         self.board.tell(
             empty="" if chosen.kind else t("bench.empty"),
             faults=list(results.faults),

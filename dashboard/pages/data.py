@@ -122,7 +122,7 @@ class DataView:
             ("version", card.version),
             ("licence", card.licence),
             ("digest", card.digest),
-            ("path", str(card.path)),
+            ("path", _short(card.path)),
             ("grid", f"{card.shape[0]} × {card.shape[1]}"),
             ("step", step),
             ("frames", f"{card.frames} / {card.capacity}"),
@@ -243,6 +243,13 @@ def _look(store: Path | None) -> tuple[list[StoreCard], tuple[Entry, ...], str]:
         return [describe(path) for path in paths], load_catalog(), ""
     except UserError as error:
         return [describe(path) for path in paths], (), str(error)
+
+
+def _short(path: Path) -> str:
+    """A path from the program's own folder, where it lies in there."""
+    home = data_path().resolve().parent
+    whole = path.resolve()
+    return str(whole.relative_to(home) if whole.is_relative_to(home) else path)
 
 
 def _bytes(count: int) -> str:
