@@ -9,12 +9,9 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
-
-from PIL import Image
 
 from co2net.assets import atomic_path
 from co2net.errors import UserError
@@ -156,8 +153,8 @@ def take(
                 progress(number / len(wanted), shot.name)
             picture = _picture(chromium, address, shot, height)
             path = folder / f"{shot.name}.png"
-            with atomic_path(path) as draft, Image.open(BytesIO(picture)) as image:
-                image.convert("RGB").save(draft, format="png", optimize=True)
+            with atomic_path(path) as draft:
+                draft.write_bytes(picture)
             made.append(path)
     if progress is not None:
         progress(1.0, "")
