@@ -91,7 +91,7 @@ def test_risk_counts_the_thresholds():
 
 
 @settings(max_examples=20)
-@given(st.floats(-3, 3), st.floats(0, 5), st.integers(30, 120))
+@given(st.floats(-3, 3), st.floats(0, 5), st.integers(48, 120))
 def test_seasons_go_and_the_trend_stays(slope, swing, count):
     months = np.datetime64("2003-05", "M") + np.arange(count)
     years = months.astype(int) / 12
