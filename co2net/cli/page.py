@@ -31,6 +31,10 @@ def dashboard(
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 5006,
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
+    ocean: Annotated[
+        list[Path] | None,
+        typer.Option(help="Product of pCO2 and sea surface temperature for Oceans; repeatable."),
+    ] = None,
     screenshots: Annotated[
         Path | None, typer.Option(help="Write pictures of every page there instead, and end.")
     ] = None,
@@ -55,8 +59,14 @@ def dashboard(
         _prepare_demo()
     from dashboard.app import serve
 
+    store, sea = data or demo_store(), None
+    if ocean:
+        from co2net.ocean.readers import read_product
+        from co2net.schema import open_store
+
+        sea = read_product(ocean, open_store(store).grid)
     threading.Thread(target=_announce, args=(host, port), daemon=True).start()
-    serve(data or demo_store(), host=host, port=port, open_browser=open_browser)
+    serve(store, host=host, port=port, open_browser=open_browser, sea=sea)
 
 
 def _photograph(data: Path | None, folder: Path, only: list[str], height: int | None) -> None:
