@@ -28,6 +28,7 @@ from co2net.evaluation.network import (
     read_sites,
 )
 from co2net.evaluation.sites import SITE_METRICS, SiteRow
+from co2net.export import residual_edges
 from co2net.grid import great_circle_km
 from co2net.jobs.folder import read_json
 from co2net.source import whole_months
@@ -528,9 +529,8 @@ class StationsView:
         span(self._series.y_range, [observed, *values], 2.0)
         residuals = [value - observed for value in values]
         finite = [one[np.isfinite(one)] for one in residuals]
-        every = np.concatenate(finite) if finite else empty
-        reach = max(1.0, float(np.percentile(np.abs(every), 99.5))) if every.size else 1.0
-        edges = np.linspace(-reach, reach, _BINS + 1)
+        edges = residual_edges(finite, _BINS)
+        reach = float(edges[-1])
         counts = [np.histogram(np.clip(one, -reach, reach), edges)[0] for one in finite]
         self._residual_data.data = {"edge": edges} | {
             f"s{k}": np.append(counts[k], 0.0) if k < len(counts) else np.full(edges.size, np.nan)
