@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, Route, TimeoutError, expect
 from dashboard.browser import launched
 from tests.browser.server import make_store
 
-expect.set_options(timeout=20_000)  # machines are shared
+expect.set_options(timeout=60_000)  # machines are shared
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -110,7 +110,7 @@ class Visit:
         """The data behind a chart: the columns of the one data source that has a column."""
         return self.page.evaluate(_DATA, column)
 
-    def wait(self, milliseconds: float = 30_000) -> Visit:
+    def wait(self, milliseconds: float = 120_000) -> Visit:
         """Wait until every panel shows a map."""
         self.page.wait_for_selector(".panel canvas", timeout=milliseconds)
         self.page.wait_for_function(_PAINTED, timeout=milliseconds)
@@ -289,6 +289,7 @@ def visit(browser: Browser, address: str) -> Iterator[Callable[..., Visit]]:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         context.route("**/*", guard)
+        context.set_default_timeout(120_000)
         page = context.new_page()
         page.on(
             "console",
