@@ -429,7 +429,12 @@ class OceansView(MapView):
 
     def _draw(self, panel: Panel, subject: Subject) -> None:
         panel.paint(self.session.state.theme)
-        self.board.tell(**panel.draw(subject))
+        facts = panel.draw(subject)
+        if self.ocean is not None:
+            known = self.ocean.fields
+            text = self.session.t("oceans.sea_is", title=known.title, note=known.note)
+            facts["notes"] = [*facts["notes"], text]
+        self.board.tell(**facts)
 
 
 def _quantity(word: str, world: World) -> str:
