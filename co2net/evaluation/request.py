@@ -299,7 +299,7 @@ class _Job:
     # -- maps ---------------------------------------------------------------------------
 
     def maps(self, asked: Sequence[Entrant], studies: Sequence[cases.Case]) -> Outcome:
-        """Scores of maps, margins and case studies."""
+        """Scores of maps and margins of all; case studies of the first seed of each model."""
         request, source = self.request, self.source
         periods, masks = self.periods(), self.masks()
         known = survey(source, asked)
@@ -310,7 +310,8 @@ class _Job:
         )  # fmt: skip
         rows = scores.rows(done.parts, request.seed)
         margins = scores.margins(done.parts, report.MARGIN_REGIONS, seed=request.seed)
-        series = self._cases(asked, known, studies, share)
+        leading = list({one.name: one for one in reversed(asked)}.values())[::-1]
+        series = self._cases(leading, known, studies, share)
         about = {**self.about(), **self._about(asked, known, done)}
         report.write_rows(self.out / report.SCORES, rows)
         report.write_rows(self.out / report.MARGINS, margins)

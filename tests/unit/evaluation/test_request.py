@@ -248,6 +248,19 @@ def test_seeds_are_folders_with_their_number(tmp_path: Path) -> None:
         entrants([str(tmp_path / "net"), str(tmp_path / "copy" / "net")])
 
 
+def test_case_studies_are_of_the_first_seed(
+    source: SyntheticSource, studies: Any, tmp_path: Path
+) -> None:
+    fakes = [Fake("net", offset) for offset in (1.0, 2.0, 6.0)]
+    asked = [Entrant("net", str(n), lambda one=one: one) for n, one in enumerate(fakes)]
+    request = Request(periods=["2002"], every=40)
+    run(request, source, tmp_path, command="", asked=asked, load_cases=studies)
+    scored = {(c["model"], c["seed"]) for c in lines(tmp_path / "cases.csv")}
+    assert scored == {("truth", ""), ("net", "0")}
+    seeds = {row.seed for row in report.read_rows(tmp_path / "scores.csv")}
+    assert {"0", "1", "2"} < seeds  # and their mean
+
+
 def test_silent_stations_are_no_error(tmp_path: Path) -> None:
     """Documented: a model then has the weather alone, and is scored like any other."""
     from co2net.evaluation.sites import Withheld
