@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +59,26 @@ def page(service: Service) -> pn.viewable.Viewable:
     context = document.session_context
     arguments = getattr(getattr(context, "request", None), "arguments", {}) or {}
     session = Session(service, _query(arguments), document)
-    document.on_session_destroyed(lambda _: session.close())
+
+    def closed(_: object) -> None:
+        session.close()
+        service.slow.submit(_give_back)
+
+    document.on_session_destroyed(closed)
     return session.page
+
+
+def _give_back() -> None:
+    """Return the memory of sessions that are gone.
+
+    Their parts refer to each other, so that they wait for the collector, and the C library keeps
+    what was freed in its arenas.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+        if trim is not None:
+            trim(0)
 
 
 def _query(arguments: dict[str, list[bytes]]) -> str:
@@ -144,3 +165,5 @@ def _warm(service: Service, state: ViewState) -> None:
         service.warm(("truth", *state.models), state.frame)
     except Exception:
         log.exception("the first frame could not be prepared")
+    gc.collect()
+    gc.freeze()  # what is there now stays; the collector need not look at it again
