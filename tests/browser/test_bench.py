@@ -16,11 +16,12 @@ from dashboard.bench.watch import Watched
 from tests.browser.server import Waves
 
 TINY = bench.Sizes(
-    steps=1, rounds=1, visits=1, seconds=1.0, sessions=(1, 2), scrubs=2, churn=1, linger=0.0
+    steps=1, rounds=1, visits=1, seconds=1.0, sessions=(2,), scrubs=2, churn=1, linger=0.0
 )
+PARTS = ("step", "play", "sessions")  # the others take a minute more
 
 
-def test_every_part_gives_its_numbers(store, address, browser):
+def test_parts_give_their_numbers(store, address, browser):
     source = open_store(store)
     models = [Waves(name, 1.0, source.grid) for name in ("co2net", "vit", "interpolation")]
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -28,23 +29,20 @@ def test_every_part_gives_its_numbers(store, address, browser):
     try:
         row = bench.measure(
             browser, Engine(source, models), address, process.pid,
-            sizes=TINY, progress=lambda share, text: said.append((share, text)),
+            only=PARTS, sizes=TINY, progress=lambda share, text: said.append((share, text)),
         )  # fmt: skip
     finally:
         process.communicate(b"\n", timeout=60)
-    assert [text for _, text in said] == ["fields", *bench.PARTS, ""]
+    assert [text for _, text in said] == ["fields", *PARTS, ""]
     assert row["speedup"] == row["step"]["speedup"] > 0
     for who in ("ours", "theirs"):
         assert row["step"][who]["n"] == 1
         assert 0 < row["step"][who]["p50_ms"] <= row["step"][who]["p95_ms"]
-        for visit in ("first", "second"):
-            assert row["visit"][f"{who}_{visit}"]["p50_ms"] > 0
-    assert row["visit"]["switch"]["n"] == 1
     assert row["play"]["painted"] >= 0  # a slow machine may paint none in a second
     assert 0 <= row["play"]["dropped_share"] <= 1
-    assert [one["sessions"] for one in row["sessions"]["rows"]] == [1, 2]
+    assert [one["sessions"] for one in row["sessions"]["rows"]] == [2]
     assert all(one["p95_ms_worst_session"] > 0 for one in row["sessions"]["rows"])
-    assert row["leak"]["sessions"] == 1
+    assert set(bench.PARTS) - row.keys() == {"visit", "leak"}
 
 
 def test_painted_means_that_pixels_are_others(browser):
