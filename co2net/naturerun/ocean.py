@@ -3,7 +3,7 @@
 The world prescribes the flux through the sea's surface, CarbonTracker's monthly totals of every
 band (`fluxes`), and has no sea below it. What is needed to see that flux as an exchange between
 air and water is added here and changes nothing in the world: the surface temperature is the mean
-air temperature over open sea, with El Nino's warmth, and not below freezing; the salinity is the
+air temperature over open sea, with El Nino's warmth, and not below freezing; the salinity is about the
 zonal mean of the World Ocean Atlas. Both know latitude and season, no currents and no basins.
 """
 
@@ -25,7 +25,8 @@ FREEZING = -1.8
 LEAST_SEA = 0.01
 """A cell with a smaller share of sea counts as land."""
 
-# World Ocean Atlas 2018 (NOAA, public domain), surface, annual zonal means every ten degrees.
+# About the annual zonal means of the surface in the World Ocean Atlas 2018 (NOAA, public domain),
+# every ten degrees, to a tenth; typed here and not computed from its files.
 _SALINITY_LATITUDES = np.arange(-80.0, 91.0, 10.0)
 _SALINITY = np.array([
     34.2, 34.0, 33.9, 34.1, 34.8, 35.6, 35.7, 35.2, 34.8,  # 80S to the equator
