@@ -3,8 +3,8 @@
 The world prescribes the flux through the sea's surface, CarbonTracker's monthly totals of every
 band (`fluxes`), and has no sea below it. What is needed to see that flux as an exchange between
 air and water is added here and changes nothing in the world: the surface temperature is the mean
-air temperature over open sea, with El Nino's warmth, and not below freezing; the salinity is about the
-zonal mean of the World Ocean Atlas. Both know latitude and season, no currents and no basins.
+air temperature over open sea, with El Nino's warmth, and not below freezing; the salinity is about
+the zonal mean of the World Ocean Atlas. Both know latitude and season, no currents and no basins.
 """
 
 from __future__ import annotations
