@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +98,11 @@ def alkalinity(
     return value, np.where(np.isfinite(value), error, np.nan)
 
 
+_ALONE = Lock()
+"""PyCO2SYS differentiates by autograd, whose tape is one for all threads: two that solve at once
+get each other's derivatives, and their iteration need not end."""
+
+
 @dataclass(frozen=True)
 class Carbonate:
     """What a solved carbonate system gives, arrays of one shape.
@@ -156,7 +162,8 @@ def solve(
             wanted = {"uncertainty_into": list(names), "uncertainty_from": known}
             names += [f"u_{name}" for name in names]
         settings = {"par1_type": 1, "par2_type": 4, "opt_buffers_mode": 0}
-        solved = pyco2.sys(par1=a, par2=p, temperature=t, salinity=s, **settings, **wanted)
+        with _ALONE:
+            solved = pyco2.sys(par1=a, par2=p, temperature=t, salinity=s, **settings, **wanted)
         for row, name in enumerate(names):
             out[row, good] = solved[name]
     return Carbonate(*out.reshape(4, *shape))

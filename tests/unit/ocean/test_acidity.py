@@ -1,5 +1,7 @@
 """pH against published values, alkalinity by hand, trends of a rising atmosphere, reefs' risk."""
 
+from threading import Thread
+
 import numpy as np
 import PyCO2SYS
 import pytest
@@ -112,3 +114,22 @@ def test_memory_widens_the_error():
     # variance of such a mean: sd / (1 - 0.8) of the white noise's
     assert standard_error(red) == pytest.approx(5 / np.sqrt(2000), rel=0.3)
     assert standard_error(white[:1]) == np.inf
+
+
+def test_threads_that_solve_at_once_all_come_to_an_end():
+    pco2 = np.linspace(250.0, 450.0, 400)
+    alone = [acidity.solve(pco2 + n, 2300.0, 15.0, 35.0).ph for n in range(3)]
+    found = {}
+
+    def work(n):
+        found[n] = [acidity.solve(pco2 + n, 2300.0, 15.0, 35.0).ph for _ in range(3)]
+
+    threads = [Thread(target=work, args=(n,), daemon=True) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+        assert not thread.is_alive()
+    for n, results in found.items():
+        for result in results:
+            np.testing.assert_array_equal(result, alone[n])
