@@ -97,6 +97,9 @@ def test_the_hover_text_is_the_stores_value(visit, store):
 def test_colours_mean_the_same_in_every_panel_and_frame(visit):
     here = visit().open(f"page=compare&models=co2net,vit&span=2&time={TIME}")
     page = here.page
+    for role in ("truth", "a", "b", "difference_a", "difference_b"):  # models may be late
+        expect(page.locator(f'[data-role="{role}"] .heading')).to_contain_text("ppm")
+        here.paints(role)
     before = here.scales()
     assert before["truth"] == before["a"] == before["b"]
     low, high = before["difference_a"]
