@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from co2net.assets import atomic_path, provenance
 from co2net.errors import UserError
-from co2net.schema import create_stations, open_zarr
+from co2net.schema import create_stations, open_zarr, read_stations
 from co2net.source import FieldsOf, FieldSource, Index, StationNetwork
 
 
@@ -117,14 +117,7 @@ class Observations:
         co2 = group["co2"][:]
         there = np.isfinite(co2)
         return cls(
-            stations=StationNetwork(
-                code=tuple(group.attrs["code"]),
-                name=tuple(group.attrs["name"]),
-                lat=group["lat"][:],
-                lon=group["lon"][:],
-                altitude=group["altitude"][:],
-                network=group.attrs["network"],
-            ),
+            stations=read_stations(root),
             time=group["time"][:].astype("datetime64[s]"),
             co2=co2,
             count=group["count"][:] if "count" in group else there.astype(np.int32),

@@ -268,6 +268,19 @@ def create_stations(root: Any, time: NDArray[np.datetime64], stations: StationNe
     )
 
 
+def read_stations(root: Any) -> StationNetwork:
+    """The sites that `create_stations` wrote."""
+    group = root["stations"]
+    return StationNetwork(
+        code=tuple(group.attrs["code"]),
+        name=tuple(group.attrs["name"]),
+        lat=group["lat"][:],
+        lon=group["lon"][:],
+        altitude=group["altitude"][:],
+        network=group.attrs["network"],
+    )
+
+
 def write_frames(
     path: str | Path,
     start: int,
@@ -362,15 +375,7 @@ class StoreSource:
     @cached_property
     def stations(self) -> StationNetwork:
         """Observation sites."""
-        group = self._root["stations"]
-        return StationNetwork(
-            code=tuple(group.attrs["code"]),
-            name=tuple(group.attrs["name"]),
-            lat=group["lat"][:],
-            lon=group["lon"][:],
-            altitude=group["altitude"][:],
-            network=group.attrs["network"],
-        )
+        return read_stations(self._root)
 
     @property
     def station_time(self) -> NDArray[np.datetime64]:
