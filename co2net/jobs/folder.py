@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -47,7 +48,11 @@ BEAT_SECONDS = 10.0
 """Time between heartbeats."""
 _SILENT_SECONDS = 90.0  # a job of another machine that gave no heartbeat so long is gone
 _ID = re.compile(r"[0-9]{4,}-[a-z]+-[0-9a-f]{4}")
+_LOCK_SECONDS = 60.0  # longest wait for another process's lock
 _TAIL_BYTES = 65536
+_SUBMISSION = ".submission.lock"
+
+Check = Callable[[], None]
 
 
 class State(StrEnum):
@@ -88,31 +93,39 @@ def submit(spec: Spec, root: str | Path | None = None) -> Job:
     """
     spec = spec.settled()
     root = Path(root or runs_root()).absolute()
-    known = jobs(root)
-    number = max((_order(one.id)[0] for one in known), default=0) + 1
-    folder = root / f"{number:04d}-{spec.kind}-{uuid4().hex[:4]}"
-    places = set(spec.outputs(folder).values())
-    for one in known:
-        look = one.look()
-        if places & set(look.outputs.values()) and look.state.active:
-            raise UserError(f"job {one.id} writes to {places.pop()} already; name another folder")
-    created = {"format": 1, "created": now(), **spec.to_dict()}
     try:
-        with atomic_path(folder) as draft:
-            draft.mkdir()
-            write_json(draft / SPEC, created)
-            write_json(draft / PROCESS, {**asdict(Process.of(os.getpid())), "role": "launcher"})
-        job = Job(folder)
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root / _SUBMISSION):  # a number each, and a place each
+            job = _folder_for(spec, root)
         try:
             job._start(spec)
         except UserError:  # a launcher that does not take it
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(job.folder, ignore_errors=True)
             raise
     except OSError as error:
         raise UserError(
             f"cannot write jobs to {root} ({error.strerror}); name another folder by CO2NET_RUNS"
         ) from None
     return job
+
+
+def _folder_for(spec: Spec, root: Path) -> Job:
+    """Make the folder of a job, which this process answers for."""
+    known = jobs(root)
+    number = max((_order(one.id)[0] for one in known), default=0) + 1
+    folder = root / f"{number:04d}-{spec.kind}-{uuid4().hex[:4]}"
+    places = set(spec.outputs(folder).values())
+    for one in known:
+        look = one.look()
+        taken = places & set(look.outputs.values())
+        if taken and look.state.active:
+            raise UserError(f"job {one.id} writes to {taken.pop()} already; name another folder")
+    created = {"format": 1, "created": now(), **spec.to_dict()}
+    with atomic_path(folder) as draft:
+        draft.mkdir()
+        write_json(draft / SPEC, created)
+        write_json(draft / PROCESS, {**asdict(Process.of(os.getpid())), "role": "launcher"})
+    return Job(folder)
 
 
 def jobs(root: str | Path | None = None) -> list[Job]:
@@ -272,7 +285,8 @@ class Job:
         Returns
         -------
         State
-            `State.CANCELLED`, or how it had ended before.
+            `State.CANCELLED`, or how it had ended before; an active one where somebody has
+            resumed it as soon as it had ended.
 
         Raises
         ------
@@ -281,8 +295,13 @@ class Job:
         """
         asked: set[signal.Signals] = set()
         deadline = time.monotonic() + grace
+        worker: Process | None = None
         while (look := self.look()).state.active:
             process, role = look.process
+            if role == "worker":
+                worker = worker or process
+                if process != worker:
+                    break
             late = time.monotonic() >= deadline
             wanted = signal.SIGKILL if late else signal.SIGTERM
             try:
@@ -316,18 +335,18 @@ class Job:
         UserError
             When it is running or has succeeded, or cannot be started.
         """
+        spec = self.spec()
+        self._stopped()
+        try:
+            self._start(spec, self._stopped)
+        except OSError as error:
+            raise UserError(f"cannot start job {self.id}: {error.strerror}") from None
+
+    def _stopped(self) -> None:
+        """Raise a `UserError` where it cannot be resumed."""
         state = self.state()
         if state.active or state == State.SUCCEEDED:
             raise UserError(f"job {self.id} is {state}; only one that stopped can be resumed")
-        try:
-            self._start(self.spec())
-        except UserError as error:
-            ended = {"state": str(State.FAILED), "status": 2, "message": str(error)}
-            if self.look().process[1] != "worker":
-                write_json(self.folder / EXIT, {**ended, "time": now()})
-            raise
-        except OSError as error:
-            raise UserError(f"cannot start job {self.id}: {error.strerror}") from None
 
     def remove(self) -> None:
         """Delete its folder with all that it holds; results written elsewhere stay.
@@ -337,46 +356,56 @@ class Job:
         UserError
             When it is running, or the folder cannot be removed.
         """
-        state = self.state()
-        if state.active:
-            raise UserError(f"job {self.id} is {state}; cancel it first")
+        self._idle()
         try:
-            away = self.folder.with_name(f".removed-{self.id}-{uuid4().hex[:8]}")
-            self.folder.rename(away)  # gone from all lists at once
+            with _locked(self.folder / LOCK, self._idle):  # nobody starts it meanwhile
+                away = self.folder.with_name(f".removed-{self.id}-{uuid4().hex[:8]}")
+                self.folder.rename(away)  # gone from all lists at once
             shutil.rmtree(away)
         except OSError as error:
             raise UserError(f"cannot remove {error.filename}: {error.strerror}") from None
 
+    def _idle(self) -> None:
+        """Raise a `UserError` where it has not ended."""
+        state = self.state()
+        if state.active:
+            raise UserError(f"job {self.id} is {state}; cancel it first")
+
     # -- its process ---------------------------------------------------------------------
 
-    def _start(self, spec: Spec) -> None:
+    def _start(self, spec: Spec, check: Check | None = None) -> None:
         """Start the worker, which inherits the lock that says that the job has one."""
-        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            claim(self.folder, lock)
+        with _locked(self.folder / LOCK, check) as lock:
             self.answer(Process.of(os.getpid()), "launcher")
             for name in (EXIT, STARTED, CANCEL, RESULT, slurm.FILE):
                 (self.folder / name).unlink(missing_ok=True)
-            if spec.launcher == "slurm":
-                fcntl.flock(lock, fcntl.LOCK_UN)  # the worker takes it where it starts
-                slurm.start(self.folder, spec)
-                return
-            with (self.folder / LOG).open("ab") as log:
-                worker = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "co2net.jobs", str(self.folder), str(lock)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=self.folder,
-                    env={**os.environ, **environment(spec.threads or 1)},
-                    pass_fds=(lock,),
-                    start_new_session=True,
-                )
-            self.answer(Process.of(worker.pid), "worker")
-            # who started it may live long: let it not keep the dead
-            threading.Thread(target=worker.wait, daemon=True).start()
-        finally:
-            os.close(lock)
+            try:
+                if spec.launcher == "slurm":
+                    fcntl.flock(lock, fcntl.LOCK_UN)  # the worker takes it where it starts
+                    slurm.start(self.folder, spec)
+                else:
+                    self._launch(spec, lock)
+            except (UserError, OSError) as error:
+                ended = {"state": str(State.FAILED), "status": 2, "message": str(error)}
+                with suppress(OSError):
+                    write_json(self.folder / EXIT, {**ended, "time": now()})
+                raise
+
+    def _launch(self, spec: Spec, lock: int) -> None:
+        with (self.folder / LOG).open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-P", "-m", "co2net.jobs", str(self.folder), str(lock)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, **environment(spec.threads or 1)},
+                pass_fds=(lock,),
+                start_new_session=True,
+            )
+        self.answer(Process.of(worker.pid), "worker")
+        # who started it may live long: let it not keep the dead
+        threading.Thread(target=worker.wait, daemon=True).start()
 
     def answer(self, process: Process, role: str) -> None:
         """Note the process that answers for the job: its launcher first, then its worker."""
@@ -442,11 +471,11 @@ class Look:
         process, role = self.process
         if process is None:
             return False
-        if process.here and process.alive:
-            return True
-        if role == "launcher":
-            return self.spec_is("slurm") and slurm.waits(self.folder)
+        if role == "launcher" and self.spec_is("slurm") and slurm.took(self.folder):
+            return slurm.waits(self.folder)
         if process.here:
+            return process.alive
+        if role == "launcher":
             return False
         try:
             beat = (self.folder / HEARTBEAT).stat().st_mtime
@@ -579,22 +608,54 @@ def finished_runs(grid: LatLonGrid | None = None, root: str | Path | None = None
     return found
 
 
-def claim(folder: Path, lock: int) -> None:
-    """Lock a job for its worker, or raise a `UserError` where it has one."""
-    for _ in range(50):  # a worker that has just ended, another's look
+def claim(lock: int, path: Path, check: Check | None = None) -> None:
+    """Lock a file for this process, which waits a while for another one.
+
+    Parameters
+    ----------
+    lock
+        Descriptor of the file.
+    path
+        The file, for messages.
+    check
+        Asked while it waits, and once it has the lock; raises what makes the lock pointless.
+
+    Raises
+    ------
+    UserError
+        When the other one does not end, or the disk knows no locks; what ``check`` raises.
+    """
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            break
         except BlockingIOError:
-            time.sleep(0.1)
+            if time.monotonic() > deadline:
+                raise UserError(f"{path} is locked by a process that does not end") from None
         except OSError as error:
             if error.errno in (errno.ENOLCK, errno.ENOTSUP):
                 raise UserError(
-                    f"{folder} lies on a file system without locks; "
+                    f"{path.parent} lies on a file system without locks; "
                     "name another folder by CO2NET_RUNS"
                 ) from None
             raise
-    raise UserError(f"job {folder.name} has been started already")
+        if check is not None:
+            check()
+        time.sleep(0.1)
+    if check is not None:
+        check()
+
+
+@contextmanager
+def _locked(path: Path, check: Check | None = None) -> Iterator[int]:
+    """Hold the lock of a file; see `claim`."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        claim(lock, path, check)
+        yield lock
+    finally:
+        os.close(lock)
 
 
 def now() -> str:

@@ -69,13 +69,14 @@ def start(folder: Path, spec: Spec) -> None:
     except (RuntimeError, ValueError, TypeError, NameError, KeyError, AssertionError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"Slurm does not take the job: {line[:200]}") from None
+    if cluster == "debug":
+        submitted.wait()  # in this very process
+        return
     noted: dict[str, Any] = {"cluster": cluster, "id": submitted.job_id}
     if cluster == "local":
         noted["start"] = Process.of(int(submitted.job_id)).start
     with atomic_path(folder / FILE) as draft:
         draft.write_text(json.dumps(noted), encoding="utf-8")
-    if cluster == "debug":
-        submitted.wait()  # in this very process
 
 
 def _noted(folder: Path) -> dict[str, Any]:
@@ -84,6 +85,11 @@ def _noted(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def took(folder: Path) -> bool:
+    """Whether the job has been handed in, so that its launcher answers for it no longer."""
+    return (folder / FILE).exists()
 
 
 def waits(folder: Path) -> bool:
@@ -139,7 +145,7 @@ def main(folder: str) -> int:
         )
     lock = os.open(job.folder / folders.LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        folders.claim(job.folder, lock)
+        folders.claim(lock, job.folder / folders.LOCK)
         with (
             (job.folder / folders.LOG).open("a", encoding="utf-8", errors="replace") as log,
             redirect_stdout(log),

@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 from types import UnionType
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
-from co2net.assets import data_path
+from co2net.assets import data_path, peak_memory
 from co2net.errors import UserError
 from co2net.jobs.data import open_data
 from co2net.source import FieldSource
@@ -372,7 +372,7 @@ class Train(Reading):
             raise UserError(
                 "the training came to no finite validation; look at the data and the learning rate"
             )
-        return {"run": str(run), **asdict(done)}
+        return {"run": str(run), **asdict(done), "memory": memory_held(self.device)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -654,6 +654,20 @@ KINDS: dict[str, type[Spec]] = {
 def _model(name: str) -> str:
     """A name as it is, a folder with its whole path."""
     return str(Path(name).absolute()) if (Path(name) / "config.json").is_file() else name
+
+
+def on_gpu(device: str | None) -> bool:
+    """Whether a training on a device, as `Train` names it, is on a GPU."""
+    import torch
+
+    return device != "cpu" and torch.cuda.is_available()
+
+
+def memory_held(device: str | None) -> int:
+    """Bytes that this process has held at most: of a GPU's memory where it trains there."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() if on_gpu(device) else peak_memory()
 
 
 def _threads() -> int:

@@ -1,7 +1,8 @@
 """What a training will take, measured: a few steps of the real thing in a process of its own.
 
-The trial reads the first frames of the data only. It learns the absolute target, for which no
-background need be fitted; the others cost two input channels more.
+The trial trains the very network on the very target, but reads the first frames of the data only.
+Where the target needs a background that has still to be fitted, one is fitted on some of the
+training frames, and the time that takes is carried over to all of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,16 +23,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from co2net.assets import peak_memory
+from co2net.background import Background
 from co2net.errors import UserError
 from co2net.jobs.folder import environment
-from co2net.jobs.spec import Spec, Train
-from co2net.source import FieldSource, Index
+from co2net.jobs.spec import Spec, Train, memory_held, on_gpu
+from co2net.schema import VARIABLES
+from co2net.source import FieldSource, Index, noise_of
+from co2net.training.loop import known_background
+from co2net.windows import PRIOR_CHANNELS
 
 _STEPS = 4
 _SECONDS = 40.0  # when that many steps have not been done, those that were must do
 _FRAMES = 40  # beside those of one window
-_CHANNEL_BYTES = 2  # of a frame that stays, in half precision
+_FITTED = 480  # frames that a background is fitted on
+_SAMPLE_DAYS = 80  # whose frames the statistics are taken from
+_JUDGED = 8  # validation windows together
+_HALF, _SINGLE = 2, 4  # bytes of a value
 
 
 @dataclass(frozen=True)
@@ -41,10 +49,12 @@ class Estimate:
     ----------
     step : float
         Seconds a step.
+    learn : float
+        Seconds before the first step: a background fitted, statistics, validation windows read.
     prepare : float
-        Seconds that the frames need to be read once, before or while it trains.
+        Seconds that the frames need to be read once, while it trains.
     seconds : float
-        All in all, without fitting a background.
+        All in all.
     steps : float
         Steps of the budget; of one in minutes, those that will be done.
     windows, validation : int
@@ -58,6 +68,7 @@ class Estimate:
     """
 
     step: float
+    learn: float
     prepare: float
     seconds: float
     steps: float
@@ -119,6 +130,8 @@ class _First:
         self.available = np.zeros(source.time.size, dtype=bool)
         self.available[keep] = True
         self._source = source
+        if noise_of(source, keep[:1]) is not None:
+            self.noise = partial(noise_of, source)
 
     def read(self, names: Sequence[str], index: Index) -> NDArray[np.float32]:
         """See `co2net.source.FieldSource.read`."""
@@ -137,12 +150,10 @@ def measure(spec: Train) -> Estimate:
     UserError
         When the training cannot be done.
     """
-    import torch
-
     from co2net import training
 
     source, years = spec.source(), spec.split()
-    config = training.TrainConfig.from_dict(spec.config)
+    config = training.TrainConfig.from_dict(spec.config).resolved()
     windows = {
         part: years.windows(source, part, config.frames, config.interval)
         for part in ("train", "validation")
@@ -153,19 +164,26 @@ def measure(spec: Train) -> Estimate:
                 f"the data set holds no complete window of {config.frames} frames in the years "
                 f"{getattr(years, part)} ({part}); give other years or other data"
             )
+    frames = years.frames(source, "train")
     span = (config.frames - 1) * config.interval
-    first, last = int(windows["train"][0]), int(windows["validation"][0])
-    wanted = np.concatenate(
-        [np.arange(first - span, first + _FRAMES), np.arange(last - span, last + 1)]
-    )
-    keep = wanted[wanted < source.time.size]
+    first, last = int(windows["train"][0]), windows["validation"][:_JUDGED]
+    wanted = [np.arange(first - span, first + _FRAMES)]
+    wanted += [np.arange(one - span, one + 1) for one in last.tolist()]
+    keep = np.unique(np.concatenate(wanted))
+    keep = keep[keep < source.time.size]
     keep = keep[source.available[keep]]
     began = time.perf_counter()
     source.read(["co2", *source.variables], keep[:_FRAMES])
     reading = (time.perf_counter() - began) / min(keep.size, _FRAMES)
+    background, learn = None, 0.0
+    if config.target != "absolute":
+        background, learn = _background(source, frames, config.seed)
+    judged = min(config.validation_windows, windows["validation"].size)
+    sample = min(frames.size, _SAMPLE_DAYS * max(1, int(np.timedelta64(1, "D") / source.step)))
+    learn += reading * (sample + judged * config.frames)
     budget: dict[str, Any] = {"steps": 10**9, "epochs": None, "minutes": None, "patience": 0}
-    rare: dict[str, Any] = {"validate_every": 10**9, "checkpoint_every": 10**9}
-    short = replace(config, **budget, **rare, target="absolute", validation_windows=1)
+    rare: dict[str, Any] = {"validate_every": _STEPS, "checkpoint_every": 10**9}
+    short = replace(config, **budget, **rare, validation_windows=last.size)
     ticks = [time.perf_counter()]
 
     def enough() -> bool:
@@ -175,36 +193,61 @@ def measure(spec: Train) -> Estimate:
     with tempfile.TemporaryDirectory() as run:
         training.train(
             short, _First(source, keep), Path(run) / "run", stop=enough, device=spec.device,
-            years=years,
+            years=years, background=background,
         )  # fmt: skip
         about = json.loads((Path(run) / "run" / "config.json").read_text(encoding="utf-8"))
     gaps = np.diff(ticks).tolist()
     step = float(median(gaps[2:] or gaps[-1:]))  # the first ones wait for frames
-    frames = int(years.frames(source, "train").size)
-    prepare = reading * frames
+    prepare = reading * frames.size
     size = windows["train"].size
-    checks = step / 3 * min(config.validation_windows, windows["validation"].size) / config.batch
+    checks = step / 3 * judged / config.batch
     step += checks / config.validate_every
-    if config.minutes is not None:
-        steps, total = config.minutes * 60 / step, config.minutes * 60 + prepare
+    if config.minutes is not None:  # the clock begins with the first step
+        steps, total = config.minutes * 60 / step, learn + config.minutes * 60
     else:
         steps = config.steps or (config.epochs or 0.0) * size / config.batch
-        total = max(steps * step, min(prepare, reading * steps * config.batch)) + checks
-    memory = peak_memory()
-    if torch.cuda.is_available() and spec.device != "cpu":
-        memory = torch.cuda.max_memory_allocated()
-    channels = len(about["layout"]["channels"]) + 1
+        total = learn + max(steps * step, min(prepare, reading * steps * config.batch)) + checks
+    cells = int(np.prod(source.grid.shape))
+    moving = sum(not VARIABLES[name].static for name in source.variables)
+    kept = (moving + len(PRIOR_CHANNELS[str(config.target)]) + 1) * cells + 2 * len(source.stations)
+    disk = _HALF * frames.size * kept
+    window = (len(about["layout"]["channels"]) * config.frames + 1) * cells
+    memory = memory_held(spec.device)
+    if on_gpu(spec.device):  # the frames lie there, the validation windows do not
+        memory += disk
+    else:
+        memory += _SINGLE * window * (judged - last.size)
     return Estimate(
         step=step,
+        learn=learn,
         prepare=prepare,
         seconds=total,
         steps=float(steps),
         windows=int(size),
         validation=int(windows["validation"].size),
         memory=int(memory),
-        disk=int(frames * channels * np.prod(source.grid.shape) * _CHANNEL_BYTES),
+        disk=int(disk),
         parameters=int(about["parameters"]),
     )
+
+
+def _background(source: FieldSource, frames: Index, seed: int) -> tuple[Background, float]:
+    """A background to try with, and the seconds that the one for all frames will take."""
+    known = known_background(source, frames.size)
+    if known is not None:
+        return known, 0.0
+    fitted = frames[:_FITTED]
+    began = time.perf_counter()
+    passed = 0.0
+
+    def hear(share: float, part: str) -> None:
+        nonlocal passed
+        if part in ("climatology", "covariances"):  # of all frames; the rest is of their sums
+            passed = time.perf_counter() - began
+
+    found = Background.fit(source, fitted, seed, hear)
+    rest = time.perf_counter() - began - passed
+    return found, passed * frames.size / fitted.size + rest
 
 
 def main() -> int:

@@ -168,6 +168,7 @@ def train(
     device: str | None = None,
     years: Split | None = None,
     cache_dir: str | Path | None = None,
+    background: Background | None = None,
 ) -> TrainResult:
     """Train a network.
 
@@ -191,6 +192,9 @@ def train(
     cache_dir
         Folder for normalised frames, which trainings share (`co2net.resident`); None keeps them
         in memory.
+    background
+        What was learned of the training frames before. None: `known_background`, else one is
+        fitted where the target needs it.
 
     Raises
     ------
@@ -204,7 +208,7 @@ def train(
         group.wait()
         trainer = _Trainer(
             config.resolved(), source, folder, group, years or split(config.split),
-            _folder(cache_dir),
+            _folder(cache_dir), background,
         )  # fmt: skip
         return trainer.run(progress, stop, resume=False)
 
@@ -254,6 +258,21 @@ def data_label(source: FieldSource) -> dict[str, Any]:
     return {key: source.attrs.get(key) for key in ("title", "version", "digest", "simulated")}
 
 
+def known_background(source: FieldSource, frames: int) -> Background | None:
+    """The shipped background, where it was learned from that many frames of the very data set."""
+    path = default_background_path()
+    if not (path / "background.json").is_file():
+        return None
+    found = Background.load(path)
+    fits = (
+        found.grid == source.grid
+        and found.stations.code == source.stations.code
+        and found.notes["data"] == data_label(source)
+        and found.notes["frames"] == frames
+    )
+    return found if fits else None
+
+
 class _Trainer:
     """One training; see `train`."""
 
@@ -265,8 +284,9 @@ class _Trainer:
         group: Workers,
         years: Split,
         cache: Path | None,
+        background: Background | None = None,
     ) -> None:
-        self.cache = cache
+        self.cache, self.background = cache, background
         self.config, self.source, self.folder, self.group = config, source, folder, group
         self.years = years
         family = info(config.model)
@@ -316,18 +336,9 @@ class _Trainer:
         return Statistics.load(known), background
 
     def _background(self, frames: np.ndarray[Any, Any]) -> Background:
-        """The shipped background where it was learned from the very frames, else a new one."""
-        path = default_background_path()
-        if (path / "background.json").is_file():
-            found = Background.load(path)
-            if (
-                found.grid == self.source.grid
-                and found.stations.code == self.source.stations.code
-                and found.notes["data"] == data_label(self.source)
-                and found.notes["frames"] == frames.size
-            ):
-                return found
-        return Background.fit(self.source, frames, seed=self.config.seed)
+        """The given background, else the shipped one where it fits, else a new one."""
+        found = self.background or known_background(self.source, frames.size)
+        return found or Background.fit(self.source, frames, seed=self.config.seed)
 
     def _describe(self, background: Background | None, network: Network) -> dict[str, Any]:
         return {

@@ -95,7 +95,7 @@ export function render({model}) {
   const row = (entry) => {
     const held = {asking: false, actions: ""}
     held.pick = make("input", {type: "checkbox", onchange: () => toggle(entry.id, held.pick.checked)})
-    held.swatch = make("span", {class: "swatch"})
+    held.swatch = make("span", {class: "swatch", "aria-hidden": "true"})
     held.name = make("button", {type: "button", class: "name", onclick: () => toggle(entry.id, true)})
     held.id = make("small")
     held.state = make("span", {class: "state"})
@@ -129,6 +129,7 @@ export function render({model}) {
       "aria-label": `${say[what]}: ${entry.name}`,
       onclick: () => {
         if (what === "delete") { held.asking = true; draw_rows() } else { send({act: what, id: entry.id}) }
+        if (what === "duplicate") { fields.get("title").input.focus(); form.scrollIntoView({block: "nearest"}) }
       }}, say[what])))
   }
   const draw_rows = () => {
@@ -140,7 +141,8 @@ export function render({model}) {
       const chosen = facts.chosen.find((one) => one.id === entry.id)
       held.pick.checked = Boolean(chosen)
       held.pick.setAttribute("aria-label", `${say.column_draw}: ${entry.name}`)
-      held.swatch.style.background = chosen && entry.train ? chosen.colour : "transparent"
+      held.swatch.innerHTML = chosen && entry.train
+        ? `<svg viewBox="0 0 26 10"><path d="M1 5H25" stroke="${chosen.colour}" stroke-dasharray="${chosen.dash}"/></svg>` : ""
       held.name.textContent = entry.name
       held.id.textContent = `${entry.kind} · ${entry.id}`
       held.state.textContent = entry.label

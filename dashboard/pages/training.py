@@ -191,7 +191,7 @@ class TrainingView:
         rows = [known[id] for id in chosen if id in known]
         self.board.tell(
             rows=[self._entry(row) for row in reversed(watch.rows)],
-            fault=watch.fault,
+            fault=t.told(watch.fault),
             chosen=[
                 {"id": id, "colour": LINES[n][0], "dash": ",".join(map(str, LINES[n][1]))}
                 for n, id in enumerate(chosen)
@@ -203,7 +203,7 @@ class TrainingView:
         self.board.tell(
             log="\n".join(detail.log) if detail else "",
             scores=detail.scores if detail else "",
-            settings=_settings(known[current]) if current in known else [],
+            settings=self._settings(known[current]) if current in known else [],
         )
         shown = (current, detail.sample if detail else None)
         if shown != self._shown:
@@ -245,9 +245,22 @@ class TrainingView:
             "eta": "" if about["eta"] is None else self._duration(about["eta"]),
             "loss": "" if row.loss is None else f"{row.loss:.4f}",
             "rmse": "" if row.rmse is None else f"{row.rmse:.3f}",
-            "message": about["message"],
+            "message": t.told(about["message"]),
             "actions": actions,
         }
+
+    def _settings(self, row: Row) -> list[list[str]]:
+        """The settings of a job as pairs, for people; those of the form as the form calls them."""
+        spec = dict(row.about["spec"])
+        config = spec.pop("config", {})
+        pairs = {**spec, **(config if isinstance(config, dict) else {})}
+        left_out: tuple[Any, ...] = (None, "", {}, [], False)
+        told = [
+            [self.session.t.or_else(f"training.field_{key}", key), str(value)[:200]]
+            for key, value in pairs.items()
+            if value not in left_out
+        ]
+        return [*told, *([place, path] for place, path in row.about["outputs"].items())]
 
     def _duration(self, seconds: float) -> str:
         t = self.session.t
@@ -386,7 +399,7 @@ class TrainingView:
             self.board.tell(check=check | {"label": t("training.make")})
             return
         if isinstance(found, str):
-            self.board.tell(check={"level": "bad", "text": found})
+            self.board.tell(check={"level": "bad", "text": t.told(found)})
             return
         counts = {"windows": f"{found.windows:,}", "validation": f"{found.validation:,}"}
         if found.windows and found.validation:
@@ -429,12 +442,13 @@ class TrainingView:
         except UserError:
             return
         if isinstance(found, str):
-            self.board.tell(estimate={"level": "bad", "text": found})
+            self.board.tell(estimate={"level": "bad", "text": t.told(found)})
             return
         text = t(
             "training.estimated",
             total=self._duration(found.seconds),
             step=f"{found.step:.3g}",
+            learn=self._duration(found.learn),
             steps=f"{found.steps:,.0f}",
             prepare=self._duration(found.prepare),
             memory=f"{found.memory / 2**30:.1f}",
@@ -469,7 +483,8 @@ class TrainingView:
         """Do what a button says; anything that waits is done in a thread."""
         root, row = self._root, self.session.service.jobs.row(id)
         if what == "simulate":
-            self._do(lambda: submit(Simulate(threads=self.form.threads), root).id, self._started)
+            spec = Simulate(name=self.session.t("training.archive"), threads=self.form.threads)
+            self._do(lambda: submit(spec, root).id, self._started)
         elif row is None:
             return
         elif what == "cancel":
@@ -486,7 +501,8 @@ class TrainingView:
         elif what == "compare" and row.run is not None:
             self._compare(row.run.name)
         elif what == "evaluate" and row.run is not None:
-            self._do(partial(_evaluate, row, root), self._started)
+            name = self.session.t("training.scores_of", name=row.run.name)
+            self._do(partial(_evaluate, row, name, root), self._started)
 
     def _do(self, work: Callable[[], Any], done: Callable[[Any], None] | None = None) -> None:
         session = self.session
@@ -495,7 +511,7 @@ class TrainingView:
             try:
                 came = work()
             except UserError as error:
-                text = str(error)
+                text = session.t.told(str(error))
                 session.deliver(lambda: session.notify(text))
             else:
                 if done is not None:
@@ -518,7 +534,7 @@ class TrainingView:
         state.param.update(page="compare", models=(name, *others[:1]))
 
 
-def _evaluate(row: Row, root: Path) -> str:
+def _evaluate(row: Row, name: str, root: Path) -> str:
     """Score a run on the test years where the data have them, else on the validation years."""
     data = row.about["spec"]["data"]
     source = open_data(data)
@@ -532,6 +548,7 @@ def _evaluate(row: Row, root: Path) -> str:
     whole = [year for year in sorted({m[:4] for m in there}) if _months(there, year) == 12]
     periods = [*whole, *(m for m in there if m[:4] not in whole)] or [str(m) for m in months[-1:]]
     spec = Evaluate(
+        name=name,
         models=[str(row.run)],
         periods=periods,
         data=data,
@@ -544,16 +561,6 @@ def _evaluate(row: Row, root: Path) -> str:
 
 def _months(months: list[str], year: str) -> int:
     return sum(month.startswith(year) for month in months)
-
-
-def _settings(row: Row) -> list[list[str]]:
-    """The settings of a job as pairs, for people."""
-    spec = dict(row.about["spec"])
-    config = spec.pop("config", {})
-    pairs = {**spec, **(config if isinstance(config, dict) else {})}
-    left_out: tuple[Any, ...] = (None, "", {}, [], False)
-    told = [[key, str(value)[:200]] for key, value in pairs.items() if value not in left_out]
-    return [*told, *([place, path] for place, path in row.about["outputs"].items())]
 
 
 def _packed(values: Any) -> str:
