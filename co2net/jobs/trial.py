@@ -32,7 +32,7 @@ from co2net.source import FieldSource, Index, noise_of
 from co2net.training.loop import known_background
 from co2net.windows import PRIOR_CHANNELS
 
-_STEPS = 4
+_STEPS = 4  # that are measured, after the first one, which waits for the frames
 _SECONDS = 40.0  # when that many steps have not been done, those that were must do
 _FRAMES = 40  # beside those of one window
 _FITTED = 480  # frames that a background is fitted on
@@ -182,13 +182,13 @@ def measure(spec: Train) -> Estimate:
     sample = min(frames.size, _SAMPLE_DAYS * max(1, int(np.timedelta64(1, "D") / source.step)))
     learn += reading * (sample + judged * config.frames)
     budget: dict[str, Any] = {"steps": 10**9, "epochs": None, "minutes": None, "patience": 0}
-    rare: dict[str, Any] = {"validate_every": _STEPS, "checkpoint_every": 10**9}
+    rare: dict[str, Any] = {"validate_every": _STEPS + 1, "checkpoint_every": 10**9}
     short = replace(config, **budget, **rare, validation_windows=last.size)
-    ticks = [time.perf_counter()]
+    ticks: list[float] = []
 
     def enough() -> bool:
         ticks.append(time.perf_counter())
-        return len(ticks) > _STEPS or ticks[-1] - ticks[0] > _SECONDS
+        return len(ticks) > _STEPS or (len(ticks) > 1 and ticks[-1] - ticks[0] > _SECONDS)
 
     with tempfile.TemporaryDirectory() as run:
         training.train(
@@ -196,8 +196,7 @@ def measure(spec: Train) -> Estimate:
             years=years, background=background,
         )  # fmt: skip
         about = json.loads((Path(run) / "run" / "config.json").read_text(encoding="utf-8"))
-    gaps = np.diff(ticks).tolist()
-    step = float(median(gaps[2:] or gaps[-1:]))  # the first ones wait for frames
+    step = float(median(np.diff(ticks).tolist()))
     prepare = reading * frames.size
     size = windows["train"].size
     checks = step / 3 * judged / config.batch

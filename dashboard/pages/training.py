@@ -83,7 +83,8 @@ class TrainingView:
         self._trying: Latest[Any] = Latest(service.slow, session.deliver)
         self._fresh = True
         self._shown: tuple[Any, ...] = ()
-        self._sources = {name: self._empty() for name in CURVES}
+        self._sources = {name: _columns("xs", "ys", "colour", "dash", "name") for name in CURVES}
+        self._latest = {name: _columns("x", "y", "colour") for name in CURVES}
         labels = ("curve_loss", "curve_rmse", "curve_wind")
         self._plots = [
             self._plot(name, session.t(f"training.{label}"))
@@ -114,10 +115,6 @@ class TrainingView:
 
     # -- curves -------------------------------------------------------------------------
 
-    @staticmethod
-    def _empty() -> ColumnDataSource:
-        return ColumnDataSource({key: [] for key in ("xs", "ys", "colour", "dash", "name")})
-
     def _plot(self, name: str, label: str) -> Any:
         plot = chart(f"curve-{name}", self.session.t("training.step"), label)
         lines = plot.multi_line(
@@ -128,6 +125,7 @@ class TrainingView:
             line_dash="dash",
             line_width=2,
         )
+        plot.scatter("x", "y", source=self._latest[name], color="colour", size=6)
         digits = "0.0000" if name != "rmse" else "0.000"
         plot.add_tools(
             HoverTool(
@@ -150,6 +148,12 @@ class TrainingView:
             if data == self._sources[name].data:
                 continue
             self._sources[name].data = data
+            there = [n for n, xs in enumerate(data["xs"]) if xs]
+            self._latest[name].data = {
+                "x": [data["xs"][n][-1] for n in there],
+                "y": [data["ys"][n][-1] for n in there],
+                "colour": [data["colour"][n] for n in there],
+            }
             steps = [x for xs in data["xs"] for x in xs] or [0.0, 1.0]
             plot.x_range.update(start=0.0, end=max(steps) * 1.02)
             heights = [y for ys in data["ys"] for y in ys]
@@ -245,7 +249,7 @@ class TrainingView:
             "eta": "" if about["eta"] is None else self._duration(about["eta"]),
             "loss": "" if row.loss is None else f"{row.loss:.4f}",
             "rmse": "" if row.rmse is None else f"{row.rmse:.3f}",
-            "message": t.told(about["message"]),
+            "message": "" if state == "succeeded" else t.told(about["message"]),
             "actions": actions,
         }
 
@@ -451,9 +455,9 @@ class TrainingView:
             learn=self._duration(found.learn),
             steps=f"{found.steps:,.0f}",
             prepare=self._duration(found.prepare),
-            memory=f"{found.memory / 2**30:.1f}",
-            disk=f"{found.disk / 2**30:.1f}",
-            parameters=f"{found.parameters / 1e6:.1f}",
+            memory=_rough(found.memory / 2**30),
+            disk=_rough(found.disk / 2**30),
+            parameters=_rough(found.parameters / 1e6),
         )
         self.board.tell(estimate={"level": "good", "text": text})
 
@@ -561,6 +565,15 @@ def _evaluate(row: Row, name: str, root: Path) -> str:
 
 def _months(months: list[str], year: str) -> int:
     return sum(month.startswith(year) for month in months)
+
+
+def _columns(*names: str) -> ColumnDataSource:
+    return ColumnDataSource({name: [] for name in names})
+
+
+def _rough(value: float) -> str:
+    """Two digits that count, or whole numbers."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _packed(values: Any) -> str:
