@@ -20,6 +20,7 @@ from co2net.models.base import Layout, Network, Reconstruction, Stem
 from co2net.models.layers import Block, Exchange, check_patch, initialise, patchify, unpatchify
 
 TowersUsed = Literal["both", "spatial", "temporal"]
+Pool = Literal["last", "mean"]
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,14 @@ class CO2Net(Network):
         Ablations of table 3-4, see `Towers`.
     wind_loss : bool
         Whether there is a wind decoder (ablation, table 3-6).
+    pool : {'last', 'mean'}
+        What the head reads of the T/2 frames, which the document leaves open: the target's own,
+        or their mean. Over a day the mean holds every hour whichever is the target's.
+
+    Raises
+    ------
+    UserError
+        When an option is unknown, or patches do not tile the grid.
     """
 
     def __init__(
@@ -219,8 +228,12 @@ class CO2Net(Network):
         towers: TowersUsed = "both",
         connection: bool = True,
         wind_loss: bool = True,
+        pool: Pool = "last",
     ) -> None:
         super().__init__()
+        if pool not in ("last", "mean"):
+            raise UserError(f"pool '{pool}': choose last or mean")
+        self.pool = pool
         size = SIZES[preset]
         patch = (int(patch[0]), int(patch[1]))
         self.shape, self.patch = layout.grid.shape, patch
@@ -238,7 +251,8 @@ class CO2Net(Network):
         """See `Network`."""
         x = self.stem.plain(inputs, clock)
         space, time = self.towers.read(self.stem.patches(x, clock, self.patch, 2))
-        pooled = fuse(space, time).mean(dim=1)
+        fused = fuse(space, time)
+        pooled = fused.mean(dim=1) if self.pool == "mean" else fused[:, -1]
         co2 = unpatchify(self.head(pooled), self.shape, self.patch)[:, 0]
         wind = self.wind(time) if self.wind is not None else None
         return Reconstruction(co2, wind)

@@ -172,6 +172,22 @@ def test_ablations(name: str, options: dict, wind: bool):
     assert not silent, f"parameters without a gradient: {silent}"
 
 
+@pytest.mark.parametrize(("pool", "knows"), [("mean", False), ("last", True)])
+def test_which_frame_is_the_target(pool: str, knows: bool):
+    """Frames of a day in another order: a mean over them is the same field at another hour."""
+    network, shape = small("co2net", towers="spatial", pool=pool)
+    awake(network)
+    x, clock = window(shape, 1)
+    order = torch.tensor([2, 3, 4, 5, 6, 7, 0, 1])
+    moved = network(x[:, :, order], clock[:, order]).co2 - network(x, clock).co2
+    assert bool(moved.detach().abs().max() > 1e-4) == knows
+
+
+def test_a_pool_that_there_is_not():
+    with pytest.raises(UserError, match="choose last or mean"):
+        small("co2net", pool="max")
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_every_network_gets_the_same_inputs(name: str):
     network, _ = small(name)
