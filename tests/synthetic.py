@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from co2net.grid import LatLonGrid
-from co2net.schema import AUXILIARY, VARIABLES
+from co2net.schema import AUXILIARY, VARIABLES, create_store, write_frames
 from co2net.source import Index, StationNetwork
 
 
@@ -99,3 +100,15 @@ class SyntheticSource:
         """See `co2net.source.FieldSource.observations`."""
         row, column = self.stations.cells(self.grid)
         return self.read(["co2"], index)[0][:, row, column]
+
+
+def write_store(path: Path, world: SyntheticSource) -> Path:
+    """Write all of a world as a store, whose path is given back."""
+    create_store(path, world.grid, world.time, world.stations, world.attrs, world.variables)
+    index = np.arange(world.time.size)
+    names = ["co2", *world.variables]
+    fields = dict(zip(names, world.read(names, index), strict=True))
+    if "surface_altitude" in fields:
+        fields["surface_altitude"] = fields["surface_altitude"][0]
+    write_frames(path, 0, fields, world.observations(index))
+    return path

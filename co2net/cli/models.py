@@ -292,6 +292,7 @@ def reconstruct(
     job: Annotated[
         bool, typer.Option("--job", help="In the background; `co2net jobs` shows it.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Reconstruct a span to Zarr; interrupted and run again, it completes what is missing.
 
@@ -315,7 +316,7 @@ def reconstruct(
             freq=freq,
             scheduler=scheduler,
         )
-        show_job(submit(spec).id, as_json=False)
+        show_job(submit(spec).id, as_json)
         return
     source = open_data(data, observations)
     with progress_bar(model) as progress:
@@ -330,4 +331,4 @@ def reconstruct(
             progress=progress,
             scheduler=scheduler,
         )
-    print(out)
+    emit({"out": str(out)}, as_json, lambda: print(out))

@@ -1,5 +1,6 @@
 """The command line as a person meets it: real processes, real files, one line for bad input."""
 
+import fcntl
 import json
 import os
 import signal
@@ -7,13 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from co2net.grid import LatLonGrid
-from co2net.schema import create_store, write_frames
+from co2net.schema import create_store
 from tests.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,20 +35,6 @@ def co2net(*words: object, **environment: str) -> subprocess.CompletedProcess[st
         check=False,
         env={**ENVIRONMENT, **environment},
     )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three months about the turn of a validation year into a training year."""
-    world = SyntheticSource(LatLonGrid.regular(18, 24), "2001-12-01", "2002-02-28", sites=12)
-    path = tmp_path_factory.mktemp("store") / "world.zarr"
-    create_store(path, world.grid, world.time, world.stations, world.attrs)
-    index = np.arange(world.time.size)
-    names = ["co2", *world.variables]
-    fields = dict(zip(names, world.read(names, index), strict=True))
-    fields["surface_altitude"] = fields["surface_altitude"][0]
-    write_frames(path, 0, fields, world.observations(index))
-    return path
 
 
 def test_help_of_every_command_has_an_example():
@@ -132,8 +120,8 @@ def test_reconstruct_of_the_truth_is_the_truth_and_cf(store, tmp_path):
 
 
 def train(store: Path, run: Path, *more: str) -> list[str]:
-    words = "train --model co2net --preset XS --target absolute --steps 50 --batch 2 --seed 3"
-    words += " --validate-every 25 --checkpoint-every 5 --option patch=[6,6]"
+    words = "train --model co2net --preset XS --target absolute --steps 20 --batch 2 --seed 3"
+    words += " --validate-every 10 --checkpoint-every 5 --option patch=[6,6]"
     return command(*words.split(), "--data", store, "--run", run, *more)
 
 
@@ -158,13 +146,18 @@ def test_a_method_without_a_network_is_fitted_and_reconstructs(store, tmp_path):
 def test_a_killed_training_resumes_to_the_same_weights(store, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(train(store, whole), check=True, env=ENVIRONMENT, capture_output=True)
-    process = subprocess.Popen(train(store, broken), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and _step(broken) < 25:
+    # It stops itself after its first checkpoint, and so is met in the middle.
+    pausing = os.pathsep.join([str(Path(__file__).with_name("pausing")), str(ROOT)])
+    environment = {**ENVIRONMENT, "PYTHONPATH": pausing}
+    process = subprocess.Popen(train(store, broken), env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (broken / "state.safetensors").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 25 <= _step(broken) < 50, "killed too early or too late to mean anything"
+    assert not (broken / "model.safetensors").exists(), "killed before the first validation"
     subprocess.run(
         train(store, broken, "--resume"), check=True, env=ENVIRONMENT, capture_output=True
     )
@@ -174,10 +167,36 @@ def test_a_killed_training_resumes_to_the_same_weights(store, tmp_path):
         np.testing.assert_array_equal(values, second[name], err_msg=name)
 
 
-def _step(run: Path) -> int:
-    """Last logged step of a run; 0 before there is one."""
-    try:
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-    except FileNotFoundError:
-        return 0
-    return json.loads(lines[-1])["step"] if lines else 0
+def test_a_training_in_the_background_on_the_command_line(store, tmp_path, monkeypatch):
+    """Every command of jobs, each with --json; in this process, but for the job's own."""
+    from typer.testing import CliRunner
+
+    from co2net.cli import app
+
+    monkeypatch.setenv("CO2NET_RUNS", str(tmp_path / "runs"))
+
+    def told(words: str, status: int = 0) -> Any:
+        done = CliRunner().invoke(app, [*words.split(), "--json"])
+        assert done.exit_code == status, (done.output, done.exception)
+        return json.loads(done.stdout)
+
+    (tmp_path / "runs").mkdir()
+    with (tmp_path / "runs" / ".device-cpu.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that it waits
+        words = " ".join(train(store, tmp_path / "run")[3:])
+        row = told(words.replace("--steps 20", "--steps 2") + " --job --threads 1")
+        assert (row["kind"], row["state"], row["spec"]["config"]["steps"]) == ("train", "queued", 2)
+        assert [one["id"] for one in told("jobs list")] == [row["id"]]
+        assert told("jobs show 1")["id"] == row["id"]
+        assert told("jobs cancel 1")["state"] == "cancelled"
+        assert told("jobs resume 1")["state"] == "queued"
+    log = CliRunner().invoke(app, ["jobs", "logs", "1", "-f"])  # until it ends
+    assert log.exit_code == 0
+    assert "succeeded: done" in log.output
+    assert CliRunner().invoke(app, ["jobs", "list"]).output.count("succeeded") == 1
+    assert told("jobs logs 1")[-1]["share"] == 1.0
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert told("jobs rm 1") == {"removed": row["id"]}
+    assert told("jobs list") == []
+    missing = CliRunner().invoke(app, ["jobs", "show", "1"])
+    assert str(missing.exception).startswith("no job '1' in")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +26,12 @@ from co2net.assets import provenance
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.jobs import Evaluate, Job, Prepare, Reconstruct, State, Train, jobs, submit
-from co2net.jobs.folder import CANCEL, PROCESS, PROGRESS
+from co2net.jobs import job as find
+from co2net.jobs.folder import CANCEL, HEARTBEAT, PROCESS, PROGRESS
 from co2net.jobs.trial import estimate
+from co2net.models.co2net import SIZES
 from co2net.reconstruct import reconstruct
-from co2net.schema import create_store, open_store, write_frames
+from co2net.schema import open_store
 from co2net.training import TrainConfig, resume, train
 from tests.synthetic import SyntheticSource
 from tests.unit.datasets.originals import write_day
@@ -37,25 +40,20 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS = 30
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five weeks about the turn of a validation year into a training year."""
-    world = SyntheticSource(LatLonGrid.regular(18, 24), "2001-12-20", "2002-01-24", sites=12)
-    path = tmp_path_factory.mktemp("store") / "world.zarr"
-    create_store(path, world.grid, world.time, world.stations, world.attrs)
-    index = np.arange(world.time.size)
-    names = ["co2", *world.variables]
-    fields = dict(zip(names, world.read(names, index), strict=True))
-    fields["surface_altitude"] = fields["surface_altitude"][0]
-    write_frames(path, 0, fields, world.observations(index))
-    return path
-
-
 def emptied(root: Path) -> Iterator[Path]:
     """A folder of jobs of which none outlives its test."""
     yield root
     for job in jobs(root):
         job.cancel(grace=0)
+
+
+@pytest.fixture
+def pausing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes started now stop themselves after every checkpoint, until they are told to go on.
+
+    So a training is met in the middle however fast it is, and however slow the one who looks.
+    """
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("pausing")))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +119,13 @@ def kill(job: Job) -> None:
     os.killpg(json.loads((job.folder / PROCESS).read_text())["pid"], signal.SIGKILL)
 
 
+def processes_of(job: Job) -> list[str]:
+    """Processes that have the job's folder among their arguments."""
+    found = subprocess.run(["ps", "-eo", "stat=,args="], capture_output=True, text=True, check=True)
+    lines = found.stdout.splitlines()
+    return [line for line in lines if str(job.folder) in line and not line.startswith("Z")]
+
+
 def hold(root: Path) -> int:
     """Keep the processor from all trainings of a folder, until the descriptor is closed."""
     root.mkdir(exist_ok=True)
@@ -143,21 +148,29 @@ def test_a_training_from_submission_to_a_model(whole):
     assert "succeeded" in whole.log_tail(1)[0]
 
 
-def test_a_training_killed_twice_is_resumed_to_the_same_weights(whole, store, root):
+@pytest.mark.usefixtures("pausing")
+def test_a_training_killed_twice_is_resumed_to_the_same_weights(whole, store, root, monkeypatch):
+    lock = hold(root)
     job = submit(training(store), root)
-    until(lambda: checkpoint(job).with_name("config.json").exists(), "the start of the run")
-    kill(job)  # before there is a checkpoint: it starts anew
+    until(lambda: (job.folder / HEARTBEAT).exists(), "its process")
+    kill(job)
+    os.close(lock)
     assert ends(job) == State.INTERRUPTED
-    assert not checkpoint(job).exists(), "killed too late to mean anything"
+    run = checkpoint(job).parent
+    run.mkdir()  # as of one that was killed before its first checkpoint
+    (run / "config.json").write_text("{}")
+    (run / "metrics.jsonl").write_text('{"step": 1, "co2": 7.0}\n')
     job.resume()
     until(lambda: checkpoint(job).exists(), "a checkpoint")
     kill(job)
     assert ends(job) == State.INTERRUPTED
-    assert 2 <= steps_done(job) < STEPS, "killed too late to mean anything"
+    assert steps_done(job) == 2
     assert "without a word" in job.message()
+    monkeypatch.undo()
     job.resume()
     assert job.state().active
     assert ends(job) == State.SUCCEEDED, explain(job)
+    assert [line["step"] for line in job.metrics()] == [line["step"] for line in whole.metrics()]
     first, second = (
         load_file(Path(one.outputs()["run"]) / "model.safetensors") for one in (whole, job)
     )
@@ -166,13 +179,19 @@ def test_a_training_killed_twice_is_resumed_to_the_same_weights(whole, store, ro
         np.testing.assert_array_equal(values, second[name], err_msg=name)
 
 
-def test_cancel_writes_a_checkpoint(store, root):
+def test_cancel_writes_a_checkpoint_be_it_from_another_machine(store, root):
     job = submit(training(store, steps=100_000, every=100_000), root)
     until(lambda: any("loss" in line for line in job.metrics()), "the first steps")
     assert job.state() == State.RUNNING
     assert not checkpoint(job).exists()
-    assert job.cancel() == State.CANCELLED
-    assert steps_done(job) >= 25
+    (job.folder / CANCEL).touch()  # all that another machine can do
+    assert ends(job) == State.CANCELLED, explain(job)
+    done = steps_done(job)
+    assert done >= 25
+    job.resume()
+    until(lambda: any(line["step"] > done for line in job.metrics()), "more steps")
+    assert job.cancel() == State.CANCELLED, explain(job)
+    assert steps_done(job) > done
     assert job.to_dict()["exit_status"] == 130
     with pytest.raises(UserError, match="holds a run already"):
         submit(
@@ -232,6 +251,85 @@ def test_a_job_outlives_the_process_that_started_it(store, apart):
     os.close(lock)
 
 
+SERVER = """
+import json, sys
+from pathlib import Path
+from co2net.errors import UserError
+from co2net.jobs import Reconstruct, job, jobs, submit
+root = Path(sys.argv[1])
+def start(data, out):
+    span = {"start": "2002-01-05", "end": "2002-01-05"}
+    return submit(Reconstruct(model="truth", data=data, out=out, threads=1, **span), root).id
+does = {
+    "list": lambda: [one.to_dict()["state"] for one in jobs(root)],
+    "start": start,
+    "resume": lambda id: job(id, root).resume(),
+    "cancel": lambda id: str(job(id, root).cancel()),
+    "remove": lambda id: job(id, root).remove(),
+}
+print("ready", flush=True)
+for line in sys.stdin:
+    what, *words = json.loads(line)
+    try:
+        told = ["did", does[what](*words)]
+    except UserError as error:
+        told = ["refused", str(error)]
+    print(json.dumps(told), flush=True)
+"""
+
+
+@pytest.fixture
+def servers(apart: Path) -> Iterator[Callable[..., list[list[Any]]]]:
+    """Two processes over one folder, which are told to do the same at the same time."""
+    apart.mkdir()
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(apart)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert [server.stdout.readline() for server in both] == ["ready\n"] * 2
+
+    def ask(*words: object) -> list[list[Any]]:
+        for server in both:
+            server.stdin.write(json.dumps(words) + "\n")
+            server.stdin.flush()
+        return sorted(json.loads(server.stdout.readline()) for server in both)
+
+    yield ask
+    for server in both:
+        server.communicate(timeout=120)
+
+
+def test_of_two_servers_that_do_the_same_at_once_one_does_it(servers, store, apart, tmp_path):
+    data = str(store)
+    for _ in range(3):  # each gets a number of its own
+        assert [did for did, _ in servers("start", data, None)] == ["did", "did"]
+    assert [one.id[:4] for one in jobs(apart)] == [f"{n:04d}" for n in range(1, 7)]
+    until(lambda: not any(one.state().active for one in jobs(apart)), "the reconstructions")
+    assert servers("list") == [["did", ["succeeded"] * 6]] * 2
+    (did, last), (refused, why) = servers("start", data, str(tmp_path / "out.zarr"))
+    assert (did, refused) == ("did", "refused")
+    assert why.startswith(f"job {last} writes to {tmp_path / 'out.zarr'} already")
+    assert ends(find(last, apart)) == State.SUCCEEDED
+
+    lock = hold(apart)
+    one = submit(training(store, steps=2), apart)
+    assert servers("cancel", one.id) == [["did", "cancelled"]] * 2
+    did, (refused, why) = servers("resume", one.id)
+    assert (did, refused) == (["did", None], "refused")
+    assert why == f"job {one.id} is queued; only one that stopped can be resumed"
+    assert [told for told, _ in servers("remove", one.id)] == ["refused", "refused"]
+    os.close(lock)
+    assert ends(one) == State.SUCCEEDED, explain(one)
+    assert "".join(one.follow()).count(f"{one.id}, process") <= 2
+    did, (refused, why) = servers("remove", one.id)
+    assert (did, refused) == (["did", None], "refused")
+    assert not one.folder.exists()
+    assert [path for path in apart.iterdir() if path.name.startswith(".removed")] == []
+
+
 def test_a_data_set_that_vanishes(store, apart, tmp_path):
     copy = tmp_path / "copy.zarr"
     shutil.copytree(store, copy)
@@ -252,15 +350,16 @@ def test_a_data_set_that_vanishes(store, apart, tmp_path):
     assert f"the data set {copy} has vanished" in job.message()
 
 
-def test_a_training_killed_twenty_times_comes_to_the_same_weights(tmp_path):
+def test_a_training_killed_twenty_times_comes_to_the_same_weights(tmp_path, monkeypatch):
     """The process is forked, not started anew, and killed at any moment of a few steps."""
     kills = 20
     provenance()  # asks git, once for all
+    monkeypatch.setitem(SIZES, "XS", replace(SIZES["XS"], depth=1))
     world = SyntheticSource(LatLonGrid.regular(6, 12), "2001-12-30", "2002-01-03", sites=3)
     tiny = {"patch": [3, 6], "towers": "spatial"}
     config = TrainConfig(
-        model="co2net", preset="XS", target="absolute", options=tiny, steps=40, batch=2, frames=2,
-        validate_every=20, validation_windows=2, checkpoint_every=1, wind_loss=0.0, seed=3,
+        model="co2net", preset="XS", target="absolute", options=tiny, steps=64, batch=2, frames=2,
+        validate_every=32, validation_windows=2, checkpoint_every=1, wind_loss=0.0, seed=3,
     )  # fmt: skip
     rng = np.random.default_rng(0)
 
@@ -291,16 +390,17 @@ def test_a_training_killed_twenty_times_comes_to_the_same_weights(tmp_path):
             if count == after:
                 kill = partial(os.kill, os.getpid(), signal.SIGKILL)
                 threading.Timer(delay, kill).start()
+            while count > after + 1:  # late is the killer, not the training early
+                time.sleep(1)
             return False
 
         return stop
 
-    killed = 0
-    while killed < kills:
-        stop = doomed(int(rng.integers(1, 4)), float(rng.uniform(0, 0.02)))
-        status = sitting(tmp_path / "killed", stop)
-        assert status in (-signal.SIGKILL, 0), "the training failed by itself"
-        killed += 1
+    for _ in range(kills):
+        stop = doomed(int(rng.integers(1, 3)), float(rng.uniform(0, 0.02)))
+        assert sitting(tmp_path / "killed", stop) == -signal.SIGKILL, (
+            "it ended before it was killed"
+        )
     assert sitting(tmp_path / "killed") == 0
     assert sitting(tmp_path / "whole") == 0
     first, second = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "killed"))
@@ -308,28 +408,26 @@ def test_a_training_killed_twenty_times_comes_to_the_same_weights(tmp_path):
         np.testing.assert_array_equal(values, second[name], err_msg=name)
 
 
-def test_a_trial_measures_what_a_training_will_take(store):
-    spec = training(store, steps=500)
-    found = estimate(spec)
+def test_a_trial_foretells_what_the_training_then_takes(store, apart):
+    """Of the target that asks for most: a background is fitted, and read as two more channels."""
+    spec = training(store, steps=4)
+    spec = replace(spec, config=spec.config | {"target": "residual"})
+    found = estimate(replace(spec, config=spec.config | {"steps": 500}))
+    job = submit(spec, apart)
     source = open_store(store)
     assert found.windows == spec.split().windows(source, "train").size
     assert found.validation == spec.split().windows(source, "validation").size
     assert found.steps == 500
     assert found.step > 0
-    assert found.seconds >= 500 * found.step
-    assert found.memory > 50 * 2**20
-    assert found.parameters > 1000
+    assert found.learn > 0
+    assert found.seconds >= found.learn + 500 * found.step
+    assert ends(job) == State.SUCCEEDED, explain(job)
+    told = json.loads((Path(job.outputs()["run"]) / "config.json").read_text())
+    assert told["target"] == "residual"
+    assert found.parameters == told["parameters"]
+    assert found.memory == pytest.approx(job.result()["result"]["memory"], rel=0.25)
     with pytest.raises(UserError, match="no complete window of 8 frames in the years"):
         estimate(replace(spec, years={"train": [[2010, 2012]], "validation": [[2001, 2001]]}))
-
-
-def test_cancel_is_heard_from_another_machine(store, root):
-    job = submit(training(store, steps=100_000, every=100_000), root)
-    until(lambda: any("loss" in line for line in job.metrics()), "the first steps")
-    (job.folder / CANCEL).touch()  # all that another machine can do
-    assert ends(job) == State.CANCELLED
-    assert steps_done(job) >= 25
-    job.remove()
 
 
 def test_processes_that_train_together(store, apart):
@@ -347,9 +445,7 @@ def test_processes_that_train_together(store, apart):
     assert job.state() == State.RUNNING, explain(job)
     kill(job)
     assert ends(job) == State.INTERRUPTED
-    last = steps_done(job)
-    time.sleep(3)  # the others end with the one that started them
-    assert steps_done(job) <= last + 2
+    until(lambda: not processes_of(job), "the others, who end with the one that started them")
 
 
 @pytest.mark.parametrize("cluster", ["local", "debug"])
@@ -380,33 +476,60 @@ def test_slurm_takes_a_job_from_its_queue_and_resumes_it(store, apart):
     assert job.cancel(grace=0) == State.CANCELLED
 
 
-def test_a_cluster_that_loses_a_worker_reconstructs_the_same(store, tmp_path):
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Address of a Dask cluster of two workers, and what kills one of them."""
     distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+    ) as local:
+
+        def kill_one() -> None:
+            pids = {worker.pid for worker in local.workers.values()}
+            os.kill(min(pids), signal.SIGKILL)
+
+        yield local.scheduler_address, kill_one
+
+
+def killing(kill_one: Callable[[], None], at: int, seen: list[float]) -> Callable[..., None]:
+    """Progress that is noted, and kills a worker when it is told for the n-th time."""
+
+    def progress(share: float, text: str) -> None:
+        seen.append(share)
+        if len(seen) == at:
+            kill_one()
+
+    return progress
+
+
+def test_a_cluster_that_loses_a_worker_reconstructs_the_same(cluster, store, tmp_path):
+    address, kill_one = cluster
     span = ("truth", open_store(store), "2001-12-21", "2002-01-24")
     how = {"freq": "30min", "resolution": 5.0}
     alone = reconstruct(*span, tmp_path / "alone.zarr", **how)
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
-    ) as cluster:
-        with distributed.Client(cluster) as client:
-            workers = list(client.run(os.getpid).values())
-        seen: list[float] = []
-
-        def progress(share: float, day: str) -> None:
-            seen.append(share)
-            if len(seen) == 3:
-                os.kill(workers[0], signal.SIGKILL)
-
-        address = cluster.scheduler_address
-        spread = reconstruct(
-            *span, tmp_path / "spread.zarr", progress=progress, scheduler=address, **how
-        )
+    seen: list[float] = []
+    tell = killing(kill_one, 3, seen)
+    spread = reconstruct(*span, tmp_path / "spread.zarr", progress=tell, scheduler=address, **how)
     assert seen == sorted(seen)
     assert len(seen) == 35
     assert seen[-1] == 1.0
     first, second = (xr.open_zarr(path).co2.values for path in (alone, spread))
     assert np.isfinite(first).all()
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_cluster_that_loses_a_worker_prepares_the_same(cluster, originals, tmp_path):
+    address, kill_one = cluster
+    folder, world = originals
+    seen: list[float] = []
+    spec = Prepare(
+        source="carbontracker", files=[str(folder)], out=str(tmp_path / "ct.zarr"),
+        scheduler=address,
+    )  # fmt: skip
+    spec.settled().work(tmp_path, killing(kill_one, 2, seen))
+    assert len(seen) > 2, "the worker was killed when all was done"
+    assert seen[-1] == 1.0
+    same_as_the_originals(tmp_path / "ct.zarr", world)
 
 
 def test_a_scheduler_that_does_not_answer(store, tmp_path):
@@ -449,17 +572,27 @@ def test_processes_train_to_the_end(store, apart):
     assert json.loads((run / "environment.json").read_text())["processes"] == 2
 
 
-def test_original_files_become_a_store_in_the_background(apart, tmp_path):
-    grid = LatLonGrid.ct()
-    world = SyntheticSource(grid, "2010-06-01", "2010-06-02", sites=4)
-    for day in ("2010-06-01", "2010-06-02"):
-        write_day(tmp_path / "files", day, world, levels=2)
-    spec = Prepare(
-        source="carbontracker", files=[str(tmp_path / "files")], out=str(tmp_path / "ct.zarr")
-    )
+def same_as_the_originals(path: Path, world: SyntheticSource) -> None:
+    made = open_store(path)
+    assert made.available.sum() == world.time.size
+    found = made.read(["co2"], np.flatnonzero(made.available))[0]
+    wanted = world.read(["co2"], np.arange(world.time.size))[0]
+    np.testing.assert_allclose(found, wanted, atol=0.02)
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SyntheticSource]:
+    """Six days of original files, one a day, and the world they tell of."""
+    folder = tmp_path_factory.mktemp("originals")
+    world = SyntheticSource(LatLonGrid.ct(), "2010-06-01", "2010-06-06", sites=4)
+    for day in range(1, 7):
+        write_day(folder, f"2010-06-{day:02d}", world, levels=2)
+    return folder, world
+
+
+def test_original_files_become_a_store_in_the_background(originals, apart, tmp_path):
+    folder, world = originals
+    spec = Prepare(source="carbontracker", files=[str(folder)], out=str(tmp_path / "ct.zarr"))
     job = submit(spec, apart)
     assert ends(job) == State.SUCCEEDED, explain(job)
-    made = open_store(tmp_path / "ct.zarr")
-    assert made.available.sum() == 16
-    found = made.read(["co2"], np.flatnonzero(made.available))[0]
-    np.testing.assert_allclose(found, world.read(["co2"], np.arange(16))[0], atol=0.02)
+    same_as_the_originals(tmp_path / "ct.zarr", world)
