@@ -223,6 +223,7 @@ class Statistics:
         background: Background | None = None,
         days: int = 80,
         seed: int = 0,
+        gain: float = 1.0,
     ) -> Statistics:
         """Learn from a sample of days.
 
@@ -236,6 +237,8 @@ class Statistics:
             Adds the scales of anomaly and residual.
         days : int
             Size of the sample, drawn with ``seed``.
+        gain : float
+            Factor on ``station_gain``.
 
         Raises
         ------
@@ -282,7 +285,7 @@ class Statistics:
             co2_scale=co2.deviation,
             anomaly_scale=anomaly.rms,
             residual_scale=residual.rms,
-            station_gain=_station_gain(source),
+            station_gain=gain * _station_gain(source),
         )
 
     def target_scale(self, target: str) -> float:

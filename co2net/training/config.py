@@ -43,6 +43,9 @@ class TrainConfig:
     ema : float
         Decay of the averaged weights, which are the ones validated and kept; rises to this from
         0 as ``(1 + step) / (10 + step)``.
+    station_gain : float
+        Factor on the stations' channels, beyond the one that gives them the mean square of the
+        others (`co2net.windows.Statistics`).
     wind_loss : float
         lambda of the semi-supervised loss (CarbonTracker 0.2, CMIP6 1).
     precision : {'auto', 'bf16', 'fp32'}
@@ -75,6 +78,7 @@ class TrainConfig:
     warmup: float = 0.03
     clip: float | None = None
     ema: float = 0.998
+    station_gain: float = 1.0
     wind_loss: float = 0.2
     precision: Precision = "auto"
     validate_every: int = 250
@@ -102,6 +106,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise UserError(f"{name} must be a number from 0 on")
+        if not 0 < self.station_gain < math.inf:
+            raise UserError("station_gain must be a number above 0")
 
     def resolved(self) -> TrainConfig:
         """The same with the family's own where nothing was given.

@@ -322,7 +322,10 @@ class _Trainer:
                 background = self._background(frames)
                 background.save(self.folder / "background")
             progress(0.0, "fitting the statistics")
-            found = Statistics.fit(self.source, frames, background, seed=self.config.seed)
+            found = Statistics.fit(
+                self.source, frames, background,
+                seed=self.config.seed, gain=self.config.station_gain,
+            )  # fmt: skip
             if not (np.isfinite(found.centre).all() and math.isfinite(found.co2_mean)):
                 raise UserError(
                     "the data set has gaps in its training years; "

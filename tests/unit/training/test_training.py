@@ -109,7 +109,12 @@ def test_run_folder_tells_what_was_done(source, tmp_path):
     [
         {"options": {"towers": "spatial", "embedding": "climode"}, "frames": 4, "interval": 2},
         {"options": {"towers": "temporal", "embedding": "none"}, "wind_loss": 1.0},
-        {"options": {"connection": False}, "wind_loss": 0.0, "target": "anomaly"},
+        {
+            "options": {"connection": False, "pool": "mean"},
+            "wind_loss": 0.0,
+            "target": "anomaly",
+            "station_gain": 3.0,
+        },
     ],
 )
 def test_ablations_are_settings(source, tmp_path, changes):
@@ -127,6 +132,11 @@ def test_ablations_are_settings(source, tmp_path, changes):
     weights = load_file(tmp_path / "run" / "model.safetensors")
     assert any(name.startswith("wind.") for name in weights) == decoder
     assert not any("exchange" in name for name in weights)
+    row, column = source.stations.cells(source.grid)
+    height, width = source.grid.shape
+    usual = np.sqrt(height * width / np.unique(row * width + column).size)
+    found = Statistics.load(tmp_path / "run" / "statistics.safetensors").station_gain
+    assert found == pytest.approx(changes.get("station_gain", 1.0) * usual)
 
 
 def test_sigterm_writes_a_checkpoint(source, tmp_path):
@@ -167,6 +177,7 @@ def test_budgets(source, tmp_path):
     [
         {"batch": 0}, {"frames": 0}, {"interval": 0}, {"warmup": 1.0}, {"ema": -0.1},
         {"rate": float("nan")}, {"decay": -1.0}, {"clip": float("inf")}, {"seed": -1},
+        {"station_gain": 0.0},
     ],
 )  # fmt: skip
 def test_settings_have_limits(wrong):
