@@ -36,6 +36,7 @@ from co2net.jobs.process import Process
 from co2net.jobs.spec import Stopped
 
 _LINE_SECONDS = 0.5  # between two lines of progress
+_LOG_SECONDS = 5.0  # between two of them in the log
 _TURN_SECONDS = 0.5  # between two looks whether the device is free
 _LOOK_SECONDS = 1.0  # between two looks whether the job was cancelled
 
@@ -180,14 +181,14 @@ def _beat(folder: Path, over: threading.Event) -> None:
 
 
 class ProgressFile:
-    """Appends what the work tells, not more often than is of use."""
+    """Appends what the work tells, not more often than is of use; prints some of it."""
 
     def __init__(self, path: Path) -> None:
         self._handle = path.open("a", encoding="utf-8", errors="replace", buffering=1)
         if self._handle.tell() > 0:
             self._handle.write("\n")  # the last line may have been cut short
         self._began = time.monotonic()
-        self._last = -_LINE_SECONDS
+        self._last, self._logged = -_LINE_SECONDS, -_LOG_SECONDS
         self._held: dict[str, Any] | None = None
 
     def __call__(self, share: float, text: str) -> None:
@@ -199,15 +200,19 @@ class ProgressFile:
             self._last = seconds
             self._write()
 
-    def _write(self) -> None:
-        if self._held is not None:
-            self._handle.write(json.dumps(self._held, ensure_ascii=False) + "\n")
-            self._held = None
+    def _write(self, last: bool = False) -> None:
+        if self._held is None:
+            return
+        self._handle.write(json.dumps(self._held, ensure_ascii=False) + "\n")
+        if last or self._held["seconds"] - self._logged >= _LOG_SECONDS:
+            self._logged = self._held["seconds"]
+            _log(f"{self._held['share']:6.1%}  {self._held['text']}\n")
+        self._held = None
 
     def close(self) -> None:
         """Write what was held back."""
         try:
-            self._write()
+            self._write(last=True)
         finally:
             self._handle.close()
 

@@ -192,7 +192,7 @@ class TrainingView:
         current = chosen[-1] if chosen else ""
         watch.want(self._seat, (current,) if current else ())
         known = {row.id: row for row in watch.rows}
-        rows = [known[id] for id in chosen if id in known]
+        rows = [known[id] for id in chosen if id in known and known[id].curves]
         self.board.tell(
             rows=[self._entry(row) for row in reversed(watch.rows)],
             fault=t.told(watch.fault),

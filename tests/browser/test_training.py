@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -13,25 +14,31 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from co2net.grid import LatLonGrid
 from co2net.jobs import Job, State, Train, jobs, submit
 from co2net.jobs.folder import read_json
-from co2net.schema import create_store, write_frames
 from tests.browser.conftest import REPOSITORY, Visit
-from tests.synthetic import SyntheticSource
+from tests.synthetic import SyntheticSource, write_store
 
 STEPS = 120
 SLOW = 240_000  # ms: a training shares the processor with browser and server
 SERVE = """
-import sys
+import os, sys
+from pathlib import Path
+from co2net.assets import data_path
 from co2net.schema import open_store
 from dashboard.app import serve
 from tests.browser.server import Waves
 folder, port = sys.argv[1:]
+data = Path(folder, "data")
+data.mkdir(exist_ok=True)
+for path in data_path().iterdir():
+    if path.name not in ("archive", "cache", "demo") and not (data / path.name).exists():
+        (data / path.name).symlink_to(path)
+os.environ["CO2NET_DATA"] = str(data)
 store = f"{folder}/world.zarr"
 models = [Waves(name, 1.0, open_store(store).grid) for name in ("vit", "interpolation")]
 serve(store, port=int(port), models=models, cache_dir=f"{folder}/cache")
@@ -77,16 +84,10 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Over five weeks about the turn of a validation year into a training year."""
+    """Over two weeks about the turn of a validation year into a training year."""
     folder = tmp_path_factory.mktemp("training")
-    world = SyntheticSource(LatLonGrid.regular(18, 24), "2001-12-20", "2002-01-24", sites=12)
-    path = folder / "world.zarr"
-    create_store(path, world.grid, world.time, world.stations, world.attrs)
-    index = np.arange(world.time.size)
-    names = ["co2", *world.variables]
-    fields = dict(zip(names, world.read(names, index), strict=True))
-    fields["surface_altitude"] = fields["surface_altitude"][0]
-    write_frames(path, 0, fields, world.observations(index))
+    world = SyntheticSource(LatLonGrid.regular(18, 24), "2001-12-29", "2002-01-12", sites=12)
+    write_store(folder / "world.zarr", world)
     found = Server(folder)
     found.start()
     yield found
@@ -127,17 +128,22 @@ def step(page: Page) -> int:
     return int(re.sub(r"\D", "", re.split("[/\n]", text)[0]) or 0)
 
 
-def points(page: Page) -> int:
-    """Points of the curve of the training loss."""
-    return int(
+def curves(page: Page) -> list[int]:
+    """Points of the curves of the training loss, one of each chosen job."""
+    return list(
         page.evaluate(
             """() => { const known = Bokeh.documents[0].all_models ?? Bokeh.documents[0]._all_models
                for (const m of known.values()) {
                  if (m.type === "Figure" && m.name === "curve-loss") {
-                   return m.renderers[0].data_source.data.ys.flat().length } }
-               return 0 }"""
+                   return m.renderers[0].data_source.data.ys.map((ys) => ys.length) } }
+               return [] }"""
         )
     )
+
+
+def value(page: Page, name: str) -> str:
+    """What a field of the form holds."""
+    return page.locator(f'[data-field="{name}"]').locator("input, select").input_value()
 
 
 def offers(page: Page, model: str) -> bool:
@@ -185,7 +191,7 @@ def test_from_the_form_to_a_model_on_compare(browser: Browser, server: Server) -
     os.kill(trainer(job), signal.SIGSTOP)
     expect(page.locator('figure[data-map="model"] canvas')).to_be_visible()
     expect(page.locator(".log")).to_contain_text(job.id)
-    until("the curves", lambda: points(page) > 0)
+    until("the curves", lambda: sum(curves(page)) > 0)
     before = step(page)
     assert 0 < before < STEPS
     context.close()
@@ -209,6 +215,29 @@ def test_from_the_form_to_a_model_on_compare(browser: Browser, server: Server) -
     expect(row).to_have_attribute("data-state", "succeeded")
     name = f"co2net-XS-{job.id[:4]}"
     until("every open session to offer the model", lambda: offers(other.page, f"XS-{job.id[:4]}"))
+    other.page.close()
+
+    row = page.locator(f'tr[data-job="{job.id}"]')
+    row.locator("button.evaluate").click()
+    scores = page.locator("tbody tr").filter(has_text=f"Scores of {name}")
+    expect(scores).to_be_visible()
+    row.locator("button.duplicate").click()
+    expect(page.locator('[data-field="title"] input')).to_have_value(HOSTILE)
+    assert [value(page, key) for key in ("model", "amount", "batch")] == ["co2net", str(STEPS), "2"]
+    enter(page, title="shorter", amount="25")
+    expect(page.locator(".check.good")).to_be_visible()
+    page.locator(".start").click()
+    shorter = page.locator("tbody tr").filter(has_text="shorter")
+    expect(shorter).to_have_attribute("data-state", "succeeded")
+    assert jobs(server.runs)[-1].spec().config["steps"] == 25
+    shorter.locator("input").check()
+    row.locator("input").check()
+    until("two curves over each other", lambda: len(curves(page)) == 2 and min(curves(page)) > 0)
+    expect(page.locator(".swatch path")).to_have_count(2)
+    expect(scores).to_have_attribute("data-state", "succeeded")
+    scores.locator("button.name").click()
+    expect(page.locator(".scores")).to_contain_text(name)
+
     row.locator("button.compare").click()
     page.wait_for_url(f"**models={name}**")
     here = Visit(page, server.address).wait(SLOW)
@@ -218,30 +247,29 @@ def test_from_the_form_to_a_model_on_compare(browser: Browser, server: Server) -
 
 
 def test_limits_languages_and_the_telephone(browser: Browser, server: Server) -> None:
-    spec = Train(config={"model": "vit", "preset": "XS", "steps": 5}, device="cpu", threads=1)
-    place = str(server.folder / "world.zarr")
-    lock = server.runs / ".device-cpu.lock"
     server.runs.mkdir(exist_ok=True)
-    with lock.open("a") as handle:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX)  # so that it waits
-        job = submit(Train(**{**spec.__dict__, "data": place, "name": "waits"}), server.runs)
+    with (server.runs / ".device-cpu.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that it waits
+        config = {"model": "vit", "preset": "XS", "steps": 5}
+        data = str(server.folder / "world.zarr")
+        job = submit(Train(config=config, data=data, device="cpu", threads=1), server.runs)
         context = visitor(browser)
         page = context.new_page()
         page.goto(f"{server.address}/?page=training&lang=zh&theme=dark")
         row = page.locator(f'tr[data-job="{job.id}"]')
         expect(row.locator("span.state")).to_have_text("排队中")
+        expect(row.locator(".message")).to_have_text("等待轮到它")
         enter(page, batch="-3")
         expect(page.locator('[data-field="batch"] .error')).to_contain_text("1")
         expect(page.locator(".start")).to_be_disabled()
         enter(page, batch="4", train="2000")
-        expect(page.locator(".check.bad")).to_contain_text("test years")
+        expect(page.locator(".check.bad")).to_contain_text("测试年份")
         enter(page, train="1999")
         expect(page.locator(".check.bad")).to_contain_text("2001-12, 2002-01")
         assert page.locator(".training").evaluate("e => e.scrollWidth - e.clientWidth") <= 1
         row.locator("button.cancel").click()
         expect(row).to_have_attribute("data-state", "cancelled")
+        expect(row.locator(".message")).to_contain_text("取消")
         row.locator("button.delete").click()
         row.locator("button.no").click()
         expect(row.locator("button.delete")).to_be_visible()
@@ -249,6 +277,13 @@ def test_limits_languages_and_the_telephone(browser: Browser, server: Server) ->
         row.locator("button.yes").click()
         expect(row).to_have_count(0)
         assert not job.folder.exists()
+
+        page.locator('[data-field="data"] select').select_option(index=0)  # 21 years, not there
+        page.locator(".check.bad button.act").click()
+        world = page.locator("tbody tr").filter(has_text="模拟世界").first
+        expect(world).to_have_attribute("data-state", "running")
+        world.locator("button.cancel").click()
+        expect(world).to_have_attribute("data-state", "cancelled")
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.locator(".app").evaluate("e => e.scrollWidth - e.clientWidth") <= 1
         expect(page.locator(".start")).to_be_visible()

@@ -164,7 +164,7 @@ def test_lines_that_are_cut_short_are_left_out(tmp_path):
     assert found.progress() == 0.5
 
 
-def test_a_worker_writes_after_a_line_that_was_cut_short(tmp_path):
+def test_a_worker_writes_after_a_line_that_was_cut_short(tmp_path, capfd):
     found = make(tmp_path)
     (found.folder / PROGRESS).write_text('{"seconds": 2.0, "sha')
     progress = ProgressFile(found.folder / PROGRESS)
@@ -172,6 +172,7 @@ def test_a_worker_writes_after_a_line_that_was_cut_short(tmp_path):
         progress(share, "on")
     progress.close()
     assert [line["share"] for line in found.history()] == [0.1, 0.3]
+    assert capfd.readouterr().out.splitlines() == [" 10.0%  on", " 30.0%  on"]
 
 
 def test_only_the_end_of_a_long_file_is_read(tmp_path):
