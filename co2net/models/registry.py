@@ -118,6 +118,7 @@ FAMILIES: dict[str, Family] = {
             "Transformer and LSTM, 2023",
             swinlstm.SwinLSTM,
             "absolute",
+            optimiser=Optimiser(rate=3e-4),
         ),
         Family(
             "cyclegan",

@@ -9,7 +9,11 @@ Differences from the paper, for a globe and for a field in physical units:
 - windows are cyclic in longitude: the shifted ones go across the date line, unmasked; across the
   poles they are masked, as at the edges of an image;
 - the lattice is padded to whole windows (cyclic in longitude, edge rows repeated) and cropped;
-- the output is linear, at the resolution of the input; nothing is squashed or enlarged.
+- the output is linear, at the resolution of the input; nothing is squashed or enlarged;
+- on the way up a cell follows the inverse merge, where theirs comes before it; the state of the
+  last one is normalised before the output;
+- Swin layers begin as the identity. With Glorot's weights in all of them the gates close within
+  tens of steps, and the network stays at its prior (docs/models.md).
 """
 
 from __future__ import annotations
@@ -31,16 +35,17 @@ State = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Size:
-    """Width D at the finest level, doubled at each further one; layers; cells of a token."""
+    """Width D at the finest level, doubled at each further one; layers; token and window."""
 
     width: int
     depths: tuple[int, ...] = (2, 6)
     head: int = 32
     patch: tuple[int, int] = (2, 2)
+    window: tuple[int, int] = (4, 4)
 
 
 SIZES: dict[str, Size] = {
-    "XS": Size(96, (2, 4), patch=(4, 4)),
+    "XS": Size(96, (2, 4), patch=(8, 10), window=(3, 3)),
     "S": Size(128),
     "B": Size(192),
     "L": Size(576),
@@ -129,6 +134,12 @@ class SwinBlock(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
 
+    def begin_as_identity(self) -> None:
+        """Let nothing be added to what comes in."""
+        for last in (self.attention.out, self.mlp[-1]):
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, R, S, D) -> the same."""
         (m, n), (down, along) = self.window, self.shift
@@ -208,11 +219,11 @@ class SwinLSTM(Network):
         The embedding is CO2-Net's own; what it is made of are inputs of every network.
     patch : (p, q) or None
         Cells of a token; None takes the preset's.
-    window : (m, n)
-        Tokens of a window. The grid is padded to whole windows at the coarsest level, a multiple
-        of 16 cells by default: 90 x 120 to 96 x 128. Where no column is added, turning all
-        channels by that multiple turns the field; on 120 columns the window (4, 5) adds none
-        (its multiple is 40).
+    window : (m, n) or None
+        Tokens of a window; None takes the preset's. The grid is padded to whole windows at the
+        coarsest level: with S, B and L to a multiple of 16 cells, 90 x 120 to 96 x 128, with XS
+        of 48 x 60, to 96 x 120. Where no column is added, turning all channels by that multiple
+        turns the field; on 120 columns S's window (4, 5) adds none (its multiple is 40).
     recompute : bool
         Keep only the states in training and compute each frame again on the way back: a
         fraction of the memory for about half more time.
@@ -232,13 +243,13 @@ class SwinLSTM(Network):
         preset: str = "B",
         embedding: str = "none",
         patch: tuple[int, int] | None = None,
-        window: tuple[int, int] = (4, 4),
+        window: tuple[int, int] | None = None,
         recompute: bool = False,
     ) -> None:
         super().__init__()
         size, shape = SIZES[preset], layout.grid.shape
-        p, q = patch or size.patch
-        patch, window = (int(p), int(q)), (int(window[0]), int(window[1]))
+        (p, q), (m, n) = patch or size.patch, window or size.window
+        patch, window = (int(p), int(q)), (int(m), int(n))
         if min(*patch, *window) < 1:
             raise UserError(f"swinlstm: patch {patch} and window {window} must be at least (1, 1)")
         levels = len(size.depths)
@@ -265,12 +276,14 @@ class SwinLSTM(Network):
         self.merge = nn.ModuleList(Merge(cell[0]) for cell in cells)
         self.expand = nn.ModuleList(Expand(2 * cell[0]) for cell in reversed(cells))
         self.up = nn.ModuleList(Cell(*cell, window) for cell in reversed(cells))
+        self.norm_out = nn.LayerNorm(size.width)
         self.head = nn.Linear(size.width, patch[0] * patch[1])
         self.recompute = recompute
         initialise(self, self.head)
         for part in self.modules():
-            if isinstance(part, WindowAttention):
-                nn.init.trunc_normal_(part.bias, std=0.02)
+            if isinstance(part, SwinBlock):
+                part.begin_as_identity()
+                nn.init.trunc_normal_(part.attention.bias, std=0.02)
 
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:
         """See `Network`."""
@@ -287,7 +300,7 @@ class SwinLSTM(Network):
                 states = checkpoint(self.step, frame, states, use_reentrant=False)
             else:
                 states = self.step(frame, states)
-        out = self.head(states[-1][0]).flatten(1, 2)
+        out = self.head(self.norm_out(states[-1][0])).flatten(1, 2)
         out = unpatchify(out, self.padded, self.patch)[:, 0]
         height, width = self.shape
         return out[:, self.top : self.top + height, self.left : self.left + width]

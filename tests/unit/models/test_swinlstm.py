@@ -17,13 +17,15 @@ from co2net.schema import AUXILIARY
 from co2net.windows import channel_names
 from tests.unit.models.helpers import awake
 
-MILLIONS = {"XS": 4.96, "S": 11.93, "B": 26.79, "L": 240.51}
+MILLIONS = {"XS": 5.08, "S": 11.93, "B": 26.79, "L": 240.51}
 CO2NET_B = 28.6
 
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
     monkeypatch.setitem(swinlstm.SIZES, "tiny", Size(32, (2, 2), 16))
+    deep = Size(64, (2, 4), patch=(4, 5), window=(3, 4))
+    monkeypatch.setitem(swinlstm.SIZES, "deep", deep)
 
 
 def layout(shape: tuple[int, int], frames: int = 2, target: str = "absolute") -> Layout:
@@ -72,6 +74,8 @@ def test_pads_as_documented():
     assert net.padded == (96, 128)
     assert network((90, 120), window=(4, 5)).padded == (96, 120)
     assert network((13, 21)).padded == (16, 32)
+    with torch.device("meta"):
+        assert SwinLSTM(layout((90, 120)), "XS").padded == (96, 120)
     x = torch.arange(90 * 120.0).reshape(90, 120)
     padded = x[net.rows][:, net.columns]
     torch.testing.assert_close(padded[3:93, 4:124], x)
@@ -193,6 +197,33 @@ def test_learns_one_batch_by_heart(monkeypatch):
         optimizer.step()
         schedule.step()
     assert loss < 0.01
+
+
+def test_learns_what_stations_say():
+    """Tokens hold the value of their station; a network that hears none has a loss of 1."""
+    torch.manual_seed(0)
+    shape, (p, q), batch, last = (24, 40), (4, 5), 4, 10
+    made_for = layout(shape, frames=1)
+    net = SwinLSTM(made_for, "deep")
+    value, mask = (made_for.channels.index(f"station_{name}") for name in ("co2", "mask"))
+    heard = torch.rand(6, 8) < 0.5
+    everywhere = heard.repeat_interleave(p, 0).repeat_interleave(q, 1)
+    sites = torch.zeros(shape)
+    sites[2::p, 2::q] = heard.float()
+    optimizer = torch.optim.AdamW(net.parameters(), 5e-4, betas=(0.9, 0.95))
+    losses = []
+    for _ in range(60):
+        truth = torch.randn(batch, *heard.shape).repeat_interleave(p, 1).repeat_interleave(q, 2)
+        x = torch.randn(batch, len(made_for.channels), 1, *shape)
+        x[:, value, 0], x[:, mask, 0] = 4 * truth * sites, 4 * sites
+        found = net(x, torch.zeros(batch, 1, 2)).co2
+        loss = (found - truth)[:, everywhere].square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-last:]) / last < 0.75
 
 
 def test_half_precision():
