@@ -187,7 +187,7 @@ def test_learns_one_batch_by_heart(monkeypatch):
     net = network((8, 16))
     x, clock = window(net, batch=1)
     target = torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(3))
-    steps, rate = 130, 3e-3
+    steps, rate = 60, 3e-3
     optimizer = torch.optim.Adam(net.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     for _ in range(steps):
