@@ -6,7 +6,6 @@ lines see the same; nothing is kept in the memory of the one that started a job.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -17,8 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -32,6 +31,7 @@ from co2net.assets import atomic_path, data_path
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.jobs import slurm
+from co2net.jobs.locks import Check, locked
 from co2net.jobs.process import Process
 from co2net.jobs.spec import Spec
 
@@ -48,11 +48,9 @@ BEAT_SECONDS = 10.0
 """Time between heartbeats."""
 _SILENT_SECONDS = 90.0  # a job of another machine that gave no heartbeat so long is gone
 _ID = re.compile(r"[0-9]{4,}-[a-z]+-[0-9a-f]{4}")
-_LOCK_SECONDS = 60.0  # longest wait for another process's lock
-_TAIL_BYTES = 65536
+_TAIL_BYTES = 65536  # of a log
+_RECENT_BYTES = 16384  # of the progress: some minutes
 _SUBMISSION = ".submission.lock"
-
-Check = Callable[[], None]
 
 
 class State(StrEnum):
@@ -95,7 +93,7 @@ def submit(spec: Spec, root: str | Path | None = None) -> Job:
     root = Path(root or runs_root()).absolute()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / _SUBMISSION):  # a number each, and a place each
+        with locked(root / _SUBMISSION):  # a number each, and a place each
             job = _folder_for(spec, root)
         try:
             job._start(spec)
@@ -358,7 +356,7 @@ class Job:
         """
         self._idle()
         try:
-            with _locked(self.folder / LOCK, self._idle):  # nobody starts it meanwhile
+            with locked(self.folder / LOCK, self._idle):  # nobody starts it meanwhile
                 away = self.folder.with_name(f".removed-{self.id}-{uuid4().hex[:8]}")
                 self.folder.rename(away)  # gone from all lists at once
             shutil.rmtree(away)
@@ -375,7 +373,7 @@ class Job:
 
     def _start(self, spec: Spec, check: Check | None = None) -> None:
         """Start the worker, which inherits the lock that says that the job has one."""
-        with _locked(self.folder / LOCK, check) as lock:
+        with locked(self.folder / LOCK, check) as lock:
             self.answer(Process.of(os.getpid()), "launcher")
             for name in (EXIT, STARTED, CANCEL, RESULT, slurm.FILE):
                 (self.folder / name).unlink(missing_ok=True)
@@ -512,7 +510,7 @@ class Look:
         """See `Job.history`."""
         return [
             one
-            for one in json_lines(_tail(self.folder / PROGRESS))
+            for one in json_lines(_tail(self.folder / PROGRESS, _RECENT_BYTES))
             if isinstance(one.get("share"), int | float) and isinstance(one.get("seconds"), float)
         ]
 
@@ -608,56 +606,6 @@ def finished_runs(grid: LatLonGrid | None = None, root: str | Path | None = None
     return found
 
 
-def claim(lock: int, path: Path, check: Check | None = None) -> None:
-    """Lock a file for this process, which waits a while for another one.
-
-    Parameters
-    ----------
-    lock
-        Descriptor of the file.
-    path
-        The file, for messages.
-    check
-        Asked while it waits, and once it has the lock; raises what makes the lock pointless.
-
-    Raises
-    ------
-    UserError
-        When the other one does not end, or the disk knows no locks; what ``check`` raises.
-    """
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise UserError(f"{path} is locked by a process that does not end") from None
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOTSUP):
-                raise UserError(
-                    f"{path.parent} lies on a file system without locks; "
-                    "name another folder by CO2NET_RUNS"
-                ) from None
-            raise
-        if check is not None:
-            check()
-        time.sleep(0.1)
-    if check is not None:
-        check()
-
-
-@contextmanager
-def _locked(path: Path, check: Check | None = None) -> Iterator[int]:
-    """Hold the lock of a file; see `claim`."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        claim(lock, path, check)
-        yield lock
-    finally:
-        os.close(lock)
-
-
 def now() -> str:
     """Time of day, ISO, UTC."""
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -695,16 +643,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else {}
 
 
-def _tail(path: Path) -> bytes:
-    """Whole last lines of a file."""
+def _tail(path: Path, most: int = _TAIL_BYTES) -> bytes:
+    """Whole last lines of a file, ``most`` bytes."""
     try:
         with path.open("rb") as handle:
             size = handle.seek(0, os.SEEK_END)
-            handle.seek(max(0, size - _TAIL_BYTES))
-            text = handle.read(_TAIL_BYTES)
+            handle.seek(max(0, size - most))
+            text = handle.read(most)
     except OSError:
         return b""
-    return text.partition(b"\n")[2] if size > _TAIL_BYTES else text
+    return text.partition(b"\n")[2] if size > most else text
 
 
 def json_lines(text: bytes) -> list[dict[str, Any]]:

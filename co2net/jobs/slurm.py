@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from co2net.assets import atomic_path
 from co2net.errors import UserError
+from co2net.jobs.locks import claim
 from co2net.jobs.process import Process
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def main(folder: str) -> int:
         )
     lock = os.open(job.folder / folders.LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        folders.claim(lock, job.folder / folders.LOCK)
+        claim(lock, job.folder / folders.LOCK)
         with (
             (job.folder / folders.LOG).open("a", encoding="utf-8", errors="replace") as log,
             redirect_stdout(log),

@@ -23,7 +23,7 @@ from co2net.jobs.folder import read_json
 from tests.browser.conftest import REPOSITORY, Visit
 from tests.synthetic import SyntheticSource, write_store
 
-STEPS = 120
+STEPS = 100
 SLOW = 240_000  # ms: a training shares the processor with browser and server
 SERVE = """
 import os, sys
@@ -185,30 +185,36 @@ def test_from_the_form_to_a_model_on_compare(browser: Browser, server: Server) -
     expect(row).to_have_attribute("data-state", "running")
     expect(row.locator(".name")).to_have_text(HOSTILE)
     assert page.locator("img[src=x]").count() == 0
-    expect(row.locator(".rmse")).to_have_text(re.compile(r"\d"))
     (job,) = jobs(server.runs)
+    until("a validation", lambda: any("validation_rmse" in line for line in job.metrics()))
     # It holds its breath while the server restarts, however long that takes on this machine.
     os.kill(trainer(job), signal.SIGSTOP)
+    expect(row.locator(".rmse")).to_have_text(re.compile(r"\d"))
     expect(page.locator('figure[data-map="model"] canvas')).to_be_visible()
     expect(page.locator(".log")).to_contain_text(job.id)
     until("the curves", lambda: sum(curves(page)) > 0)
-    before = step(page)
+    before = job.metrics()[-1]["step"]
     assert 0 < before < STEPS
+    until("its step on the page", lambda: step(page) == before)
     context.close()
     server.kill()
     assert job.state() == State.RUNNING
     server.start()
     context = visitor(browser)
     page, other = context.new_page(), Visit(context.new_page(), server.address)
-    other.page.goto(f"{server.address}/?page=compare")
+    other.page.goto(f"{server.address}/?page=explore")
     other.wait(SLOW)
     page.goto(f"{server.address}/?page=training")
     row = page.locator("tbody tr").first
     expect(row).to_have_attribute("data-state", "running")
-    assert step(page) == before
+    until("the same step", lambda: step(page) == before)
     os.kill(trainer(job), signal.SIGCONT)
-    until("more steps", lambda: step(page) > before)
+    until("more steps", lambda: job.metrics()[-1]["step"] > before)
+    os.kill(trainer(job), signal.SIGSTOP)  # it must not end before it is cancelled
+    until("more steps on the page", lambda: step(page) > before)
     row.locator("button.cancel").click()
+    until("the word to it", (job.folder / "cancel").exists)
+    os.kill(trainer(job), signal.SIGCONT)
     expect(row).to_have_attribute("data-state", "cancelled")
     row.locator("button.resume").click()
     expect(row).to_have_attribute("data-state", re.compile("running|succeeded"))

@@ -180,10 +180,14 @@ def test_a_training_killed_twice_is_resumed_to_the_same_weights(whole, store, ro
 
 
 def test_cancel_writes_a_checkpoint_be_it_from_another_machine(store, root):
-    job = submit(training(store, steps=100_000, every=100_000), root)
+    job = submit(replace(training(store, steps=100_000, every=100_000), nice=15), root)
     until(lambda: any("loss" in line for line in job.metrics()), "the first steps")
     assert job.state() == State.RUNNING
     assert not checkpoint(job).exists()
+    worker = json.loads((job.folder / PROCESS).read_text())["pid"]
+    gives_way = os.getpriority(os.PRIO_PROCESS, worker)
+    told = json.loads((checkpoint(job).parent / "environment.json").read_text())
+    assert (gives_way, told["threads"]) == (15, 1)
     (job.folder / CANCEL).touch()  # all that another machine can do
     assert ends(job) == State.CANCELLED, explain(job)
     done = steps_done(job)
