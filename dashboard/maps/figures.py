@@ -1,7 +1,9 @@
-"""The linked Bokeh figures of a page, fed by patches.
+"""The linked Bokeh figures of a page, and what a frame sends to them.
 
-All panels of a page draw images from one `ColumnDataSource`, so that a frame is one message:
-the projected images for the eye, and the fields themselves for the hover text.
+Bokeh has ranges, tools, coast, graticule and outlines. Fields, the dots of stations and the wind
+are painted by ``assets/paint.js`` on canvases of our own below and above Bokeh's, which therefore
+need not paint when a frame comes: the fields of all panels are one patch of one
+`ColumnDataSource` that no glyph draws. The hover text reads the same fields.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,14 +35,11 @@ from numpy.typing import NDArray
 from co2net.grid import LatLonGrid
 from co2net.regions import Region
 from co2net.source import StationNetwork
-from dashboard.maps.projection import (
-    Projection,
-    Raster,
-    coastline,
-    projection,
-    raster,
-)
+from dashboard.maps.projection import Projection, coastline, projection
 from dashboard.theme import TOKENS, palette
+
+PAINT = Path(__file__).parents[1] / "assets" / "paint.js"
+"""What paints the fields in the browser."""
 
 _FIT = """
 const w = plot.inner_width, h = plot.inner_height
@@ -86,6 +86,14 @@ return Math.abs(lat).toFixed(1) + "°" + (lat < 0 ? "S" : "N") + " "
      + Math.abs(lon).toFixed(1) + "°" + (lon < 0 ? "W" : "E")
 """
 )
+# Write the number v of a role.
+_WRITE = """
+if (!Number.isFinite(v)) { return "–" }
+const how = style.data
+const n = how.role.indexOf(role)
+const sign = how.signed[n] && v > 0 ? "+" : ""
+return (sign + v.toFixed(how.digits[n])).replace("-", "−") + " " + how.unit[n]
+"""
 _VALUE = (
     _LOCATE
     + """
@@ -95,12 +103,14 @@ while (i < rows.length - 2 && rows[i + 1] <= lat) { i++ }
 while (j < columns.length - 2 && columns[j + 1] <= lon) { j++ }
 const cell = frame.data["cell_" + role][0]
 const v = cell[i * (columns.length - 1) + j]
-if (!Number.isFinite(v)) { return "–" }
-const how = style.data
-const n = how.role.indexOf(role)
-const sign = how.signed[n] && v > 0 ? "+" : ""
-return (sign + v.toFixed(how.digits[n])).replace("-", "−") + " " + how.unit[n]
 """
+    + _WRITE
+)
+_DOT = (
+    """
+const v = frame.data["site_" + role][0][special_vars.index]
+"""
+    + _WRITE
 )
 
 
@@ -115,8 +125,6 @@ class MapFigures:
         Cells of the fields.
     stations
         Observation sites to mark.
-    columns
-        Pixels across the equator.
     on_tap : callable (lat, lon)
     on_box : callable (west, south, east, north)
     on_view
@@ -128,30 +136,28 @@ class MapFigures:
         roles: Sequence[str],
         grid: LatLonGrid,
         stations: StationNetwork,
-        columns: int,
         on_tap: Callable[[float, float], None],
         on_box: Callable[[float, float, float, float], None],
         on_view: Callable[[], None] | None = None,
     ) -> None:
         self.roles = tuple(roles)
         self._labelled = len(self.roles) == 1  # small maps have no room for it
+        self._dot = 8 if len(self.roles) == 1 else 5
         self.grid = grid
-        self.columns = columns
         self._stations = stations
         self._on_tap, self._on_box, self._on_view = on_tap, on_box, on_view
         self.projection: Projection = projection("robinson")
-        self._smooth = True
-        self.raster = raster(self.projection, grid, columns, True)
-        """The index map of the current view; its `Raster.project` is safe in any thread."""
+        self.extent = self.projection.bounds
+        """(x0, y0, x1, y1) of the plane for what is drawn where the view is; see `look`."""
         self._labels: dict[str, tuple[str, str, int, bool]] = {}
-        # Bokeh keeps arrays of one cell a column, so an image is one cell.
-        empty = np.full((2, 2), np.nan, dtype=np.float32)
-        cells = np.full(grid.shape, np.nan, dtype=np.float32)
+        # Bokeh keeps arrays of one cell a column, so a field is one cell.
+        cells = np.full(grid.lat.size * grid.lon.size, np.nan, dtype=np.float32)
+        dots = np.full(len(stations), np.nan, dtype=np.float32)
+        nothing = np.array([], dtype=np.float32)
         self.frame = ColumnDataSource(
-            {f"image_{role}": [empty] for role in roles}
-            | {f"cell_{role}": [cells.ravel()] for role in roles}
-            | {f"hover_{role}": [0.0] for role in roles}
-            | {"x": [0.0], "y": [0.0], "dw": [1.0], "dh": [1.0]}
+            {f"cell_{role}": [cells] for role in roles}
+            | {f"site_{role}": [dots] for role in roles}
+            | {"wind_x": [nothing], "wind_y": [nothing]}
         )
         self._style = ColumnDataSource(
             {
@@ -159,7 +165,16 @@ class MapFigures:
                 "digits": [2] * len(roles),
                 "unit": ["ppm"] * len(roles),
                 "signed": [False] * len(roles),
+                "smooth": [True] * len(roles),
+                "sea": [TOKENS["light"]["sea"]] * len(roles),
+                "line": [TOKENS["light"]["coast"]] * len(roles),
             }
+        )
+        # What the mouse can be over: the rectangle around the map, which is not seen.
+        self._area = ColumnDataSource(
+            {"image": [np.full((2, 2), np.nan, np.float32)]}
+            | {name: [0.0] for name in ("x", "y", "dw", "dh")}
+            | {f"hover_{role}": [0.0] for role in roles}
         )
         self._geo = ColumnDataSource({"lat": [], "width": [], "height": []})
         self._coast = ColumnDataSource({"x": [], "y": []})
@@ -171,13 +186,11 @@ class MapFigures:
         self._point = ColumnDataSource({"x": [], "y": []})
         self._cases = ColumnDataSource({"x": [], "y": []})
         self._case_names = ColumnDataSource({"x": [], "y": [], "text": []})
-        self._wind = ColumnDataSource({"x": [], "y": []})
         self._theme = "light"
         self._fitted = (0.0, 0.0, 185.0)
         self._site_label = ""
-        columns_of_sites = ("x", "y", "code", "name", "place", "altitude")
-        values = (f"value_{role}" for role in roles)
-        self._sites = ColumnDataSource({name: [] for name in (*columns_of_sites, *values)})
+        of_sites = ("x", "y", "code", "name", "place", "altitude", "value")
+        self._sites = ColumnDataSource({name: [] for name in of_sites})
         self.mappers = {
             role: LinearColorMapper(
                 palette=palette("sequential"), low=0.0, high=1.0, nan_color="rgba(0,0,0,0)"
@@ -199,9 +212,10 @@ class MapFigures:
         self._themed: list[tuple[Any, str, str]] = [
             (span, "line_color", "muted") for span in self._crosshair
         ]
-        self._shared_formatters = self._formatters()
+        self._formatters = self._hover_formatters()
         self.figures = [self._figure(role) for role in roles]
         self._link_view()
+        self._link_painter()
 
     # -- building -----------------------------------------------------------------------
 
@@ -223,16 +237,8 @@ class MapFigures:
         )
         plot.background_fill_alpha = 0
         plot.border_fill_alpha = 0
-        sphere = plot.patch("x", "y", source=self._outline, line_color=None, level="image")
-        image = plot.image(
-            image=f"image_{role}",
-            x="x",
-            y="y",
-            dw="dw",
-            dh="dh",
-            source=self.frame,
-            color_mapper=self.mappers[role],
-            level="image",
+        area = plot.image(
+            image="image", x="x", y="y", dw="dw", dh="dh", source=self._area, global_alpha=0.0
         )
         lines = {
             "graticule": plot.multi_line(
@@ -247,7 +253,6 @@ class MapFigures:
                 "x", "y", source=self._region, line_width=2.2, line_color="#ff2d78"
             ),
         }
-        wind = plot.line("x", "y", source=self._wind, line_width=1.1, line_alpha=0.9, name="wind")
         case_names = plot.text(
             "x",
             "y",
@@ -274,10 +279,9 @@ class MapFigures:
             "x",
             "y",
             source=self._sites,
-            size=8 if len(self.roles) == 1 else 5,
-            fill_color={"field": f"value_{role}", "transform": self.mappers[role]},
-            line_color="#000000",
-            line_width=1,
+            size=self._dot,
+            fill_alpha=0.0,  # painted with the field
+            line_alpha=0.0,
             name="stations",
         )
         sites.nonselection_glyph = None
@@ -292,19 +296,20 @@ class MapFigures:
             line_color="#ff2d78",
         )
         self._themed += [
-            (sphere.glyph, "fill_color", "sea"),
             (lines["graticule"].glyph, "line_color", "graticule"),
             (lines["coast"].glyph, "line_color", "coast"),
             (lines["edge"].glyph, "line_color", "muted"),
             (lines["cases"].glyph, "line_color", "text"),
-            (wind.glyph, "line_color", "coast"),
             (case_names.glyph, "text_color", "text"),
             (case_names.glyph, "background_fill_color", "surface"),
         ]
-        hover = HoverTool(
-            renderers=[image], attachment="horizontal", formatters=self._shared_formatters
+        hover = HoverTool(renderers=[area], attachment="horizontal", formatters=self._formatters)
+        told = {"frame": self.frame, "style": self._style, "role": role}
+        site_hover = HoverTool(
+            renderers=[sites],
+            attachment="vertical",
+            formatters={"@value": CustomJSHover(args=told, code=_DOT)},
         )
-        site_hover = HoverTool(renderers=[sites], attachment="vertical")
         box = BoxSelectTool(renderers=[])
         pan = PanTool()
         wheel = WheelZoomTool(zoom_on_axis=False)
@@ -322,7 +327,7 @@ class MapFigures:
         plot.on_event(SelectionGeometry, self._boxed)
         return plot
 
-    def _formatters(self) -> dict[str, Any]:
+    def _hover_formatters(self) -> dict[str, Any]:
         """What writes coordinates and values in the hover text, in the browser."""
         common = {"geo": self._geo, "frame": self.frame, "style": self._style}
         edges = {"rows": self.grid.lat_edges.tolist(), "columns": self.grid.lon_edges.tolist()}
@@ -356,27 +361,50 @@ class MapFigures:
             axis.on_change("start", self._moved)
             axis.on_change("end", self._moved)
 
+    def _link_painter(self) -> None:
+        """Have the fields painted; the first size of a figure starts it."""
+        grid = self.grid
+        paint = CustomJS(
+            args={
+                "plots": self.figures,
+                "roles": list(self.roles),
+                "frame": self.frame,
+                "mappers": [self.mappers[role] for role in self.roles],
+                "style": self._style,
+                "geo": self._geo,
+                "sites": self._sites,
+                "dots": self._site_glyphs,
+                "size": self._dot,
+                "rows": grid.lat_edges.tolist(),
+                "columns": grid.lon_edges.tolist(),
+                "lat": grid.lat.tolist(),
+                "lon": grid.lon.tolist(),
+            },
+            code=PAINT.read_text(encoding="utf-8"),
+        )
+        self.figures[0].js_on_change("inner_width", paint)
+
     def _moved(self, name: str, old: float, new: float) -> None:
         if self._on_view is not None:
             self._on_view()
 
     def look(self) -> bool:
-        """Choose the part of the map that `raster` covers; whether it is another one.
+        """Choose the `extent` for the view; whether it is another one.
 
-        Close by, the pixels go to what is seen and a margin around it.
+        It is the map, or close by what is seen and a margin around it.
         """
-        seen, west, part = self._x_range, self.projection.bounds[0], None
+        seen, bounds = self._x_range, self.projection.bounds
+        x0, y0, x1, y1 = extent = bounds
         width, height = seen.end - seen.start, self._y_range.end - self._y_range.start
-        if width < -west:
-            x0, y0, x1, y1 = self.projection.bounds
+        if width < -x0:
             view = (
                 float(np.clip(seen.start, x0, x1)),
                 float(np.clip(self._y_range.start, y0, y1)),
                 float(np.clip(seen.end, x0, x1)),
                 float(np.clip(self._y_range.end, y0, y1)),
             )
-            part = self.raster.part
-            inside = part is not None and (
+            part = self.extent
+            inside = (
                 part[0] <= view[0]
                 and part[1] <= view[1]
                 and part[2] >= view[2]
@@ -391,17 +419,10 @@ class MapFigures:
                     min(view[2] + 0.4 * width, x1),
                     min(view[3] + 0.4 * height, y1),
                 )
-                if part[2] - part[0] < 1 or part[3] - part[1] < 1:
-                    part = None
-        if part == self.raster.part:
-            return False
-        if part is None:
-            self.raster = raster(self.projection, self.grid, self.columns, self._smooth)
-        else:
-            across = min(1.0, 2.0 * (part[2] - part[0]) / (part[3] - part[1]))
-            columns = max(16, round(self.columns * across**0.5))
-            self.raster = Raster(self.projection, self.grid, columns, self._smooth, part)
-        return True
+            if part[2] - part[0] >= 1 and part[3] - part[1] >= 1:
+                extent = part
+        other, self.extent = extent != self.extent, extent
+        return other
 
     # -- events -------------------------------------------------------------------------
 
@@ -426,7 +447,6 @@ class MapFigures:
 
     def show(
         self,
-        images: NDArray[np.float32],
         fields: NDArray[np.float32],
         sites: NDArray[np.float32] | None = None,
         wind: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
@@ -436,8 +456,6 @@ class MapFigures:
 
         Parameters
         ----------
-        images : (panels, rows, columns)
-            What `raster` made of the fields.
         fields : (panels, H, W)
         sites : (panels, S)
             What fills the dots of the stations, in the units of the panels.
@@ -446,38 +464,33 @@ class MapFigures:
         keep
             Panels that stay as they are.
         """
-        x0, y0, x1, y1 = self.raster.extent
-        place = {"x": x0, "y": y0, "dw": x1 - x0, "dh": y1 - y0}
-        patches: dict[str, list[tuple[int, Any]]] = {k: [(0, v)] for k, v in place.items()}
-        for role, image, field in zip(self.roles, images, fields, strict=True):
-            if role in keep:
-                continue
-            patches[f"image_{role}"] = [(0, image)]
-            patches[f"cell_{role}"] = [(0, field.ravel())]
-        self.frame.patch(patches)
-        if sites is not None and len(self._sites.data["x"]):
-            every = slice(0, sites.shape[1])
-            filled = zip(self.roles, sites, strict=True)
-            self._sites.patch({f"value_{r}": [(every, v)] for r, v in filled if r not in keep})
-        if wind is not None or len(self._wind.data["x"]):
-            x, y = wind if wind is not None else ([], [])
-            self._wind.data = {"x": x, "y": y}
+        x, y = wind if wind is not None else (np.array([]), np.array([]))
+        columns = {"wind_x": x.astype(np.float32), "wind_y": y.astype(np.float32)}
+        for n, role in enumerate(self.roles):
+            if role not in keep:
+                columns[f"cell_{role}"] = fields[n].ravel()
+                if sites is not None:
+                    columns[f"site_{role}"] = sites[n]
+        if wind is None and not self.frame.data["wind_x"][0].size:
+            del columns["wind_x"], columns["wind_y"]
+        self.frame.patch({name: [(0, values)] for name, values in columns.items()})
 
     # -- what a choice changes ----------------------------------------------------------
 
     def set_projection(
         self, key: str, *, smooth: bool, centre: tuple[float, float] | None = None
     ) -> None:
-        """Redraw lines and sites; the next frame brings the images."""
-        self._smooth = smooth
+        """Redraw lines and sites; the fields follow by themselves, the wind with a frame."""
         chosen = projection(key, centre)
-        self.raster = raster(chosen, self.grid, self.columns, smooth)
+        self._tell(smooth=smooth)
         if self.projection is chosen and len(self._coast.data["x"]):
-            self.look()
             return
         self.projection = chosen
-        empty = np.full((2, 2), np.nan, dtype=np.float32)
-        self.frame.data = dict(self.frame.data) | {f"image_{role}": [empty] for role in self.roles}
+        x0, y0, x1, y1 = self.extent = chosen.bounds
+        place = {"x": x0, "y": y0, "dw": x1 - x0, "dh": y1 - y0}
+        self._area.patch({name: [(0, value)] for name, value in place.items()})
+        nothing = [(0, np.array([], dtype=np.float32))]
+        self.frame.patch({"wind_x": nothing, "wind_y": nothing})
         self._geo.data = chosen.how
         columns = zip(*chosen.labels(), strict=True)
         self._labels_at.data = dict(zip(self._labels_at.data, columns, strict=True))
@@ -500,7 +513,15 @@ class MapFigures:
                 for lat, lon in zip(self._stations.lat, self._stations.lon, strict=True)
             ],
             "altitude": [f"{value:.0f} m" for value in self._stations.altitude],
-        } | {f"value_{role}": np.full(len(x), np.nan, np.float32) for role in self.roles}
+            "value": np.zeros(len(x)),
+        }
+
+    def _tell(self, **words: Any) -> None:
+        """Tell the painter what is the same for all panels, when it is another."""
+        data = self._style.data
+        if any(data[name][0] != word for name, word in words.items()):
+            many = {name: [word] * len(self.roles) for name, word in words.items()}
+            self._style.data = dict(data) | many
 
     def set_scale(self, role: str, low: float, high: float, *, diverging: bool) -> None:
         """Colours and limits of one panel."""
@@ -514,8 +535,7 @@ class MapFigures:
         if (dict(labels), site) == (self._labels, self._site_label):
             return
         self._labels, self._site_label = dict(labels), site
-        self._style.data = {
-            "role": list(self.roles),
+        self._style.data = dict(self._style.data) | {
             "unit": [labels[role][1] for role in self.roles],
             "digits": [labels[role][2] for role in self.roles],
             "signed": [labels[role][3] for role in self.roles],
@@ -530,10 +550,10 @@ class MapFigures:
         for hover in self._hovers:
             hover.tooltips = text
         for role, hover in zip(self.roles, self._site_hovers, strict=True):
-            name, unit, digits, _ = self._labels[role]
+            name, unit, *_ = self._labels[role]
             rows = [("@code", "@name"), ("@place", "@altitude")]
             if unit == "ppm":
-                rows.append((name, f"@value_{role}{{0.{'0' * digits}}} {unit}"))
+                rows.append((name, "@value{custom}"))
             hover.tooltips = tooltip(self._site_label, rows, self._theme)
 
     def set_stations(self, visible: bool) -> None:
@@ -631,6 +651,7 @@ class MapFigures:
         """Colours of lines and texts."""
         self._theme = theme
         self._write_hover()
+        self._tell(sea=TOKENS[theme]["sea"], line=TOKENS[theme]["coast"])
         for model, name, role in self._themed:
             setattr(model, name, TOKENS[theme][role])
 

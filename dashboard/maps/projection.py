@@ -1,7 +1,6 @@
-"""Map projections, and the index maps that bring a field onto their pixels.
+"""Map projections.
 
-A field is projected once a projection: `Raster` holds, for every pixel, which cells it shows and
-with which weights. A frame then costs one sparse product, and no geometry.
+The browser has their inverses too, in ``assets/paint.js``, which brings fields onto pixels.
 
 Plane coordinates are scaled so that the equator spans -180..180 in every projection.
 """
@@ -9,7 +8,7 @@ Plane coordinates are scaled so that the equator spans -180..180 in every projec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from co2net.assets import data_path
-from co2net.errors import UserError
 from co2net.grid import LatLonGrid, wrap_longitude
 
 Array = NDArray[np.float64]
@@ -168,7 +166,8 @@ class Pseudocylindrical(Projection):
         lat = np.interp(y, self.height, self.lat, left=np.nan, right=np.nan)
         width = np.interp(y, self.height, self.width)
         lon = np.divide(x, width, out=np.where(x == 0, 0.0, np.inf), where=width > 0)
-        outside = np.isnan(lat) | (np.abs(lon) > 180.0)
+        outside = np.isnan(lat) | (np.abs(lon) > 180.0 + 1e-9)  # the edge belongs to the map
+        lon = np.clip(lon, -180.0, 180.0)
         return np.where(outside, np.nan, lon), np.where(outside, np.nan, lat)
 
     @property
@@ -451,117 +450,25 @@ def coastline() -> list[Array]:
     return np.split(points, np.cumsum(lengths)[:-1])
 
 
-@dataclass(frozen=True, eq=False)
-class Raster:
-    """Which cells every pixel of a map shows.
-
-    Parameters
-    ----------
-    projection
-        Where pixels lie.
-    grid
-        Where cells lie.
-    columns
-        Pixels across; the height follows.
-    smooth
-        Interpolate between cell centres, instead of showing cells.
-    part
-        (x0, y0, x1, y1) that the pixels cover; None: the whole map.
-    """
-
-    projection: Projection
-    grid: LatLonGrid
-    columns: int
-    smooth: bool
-    part: tuple[float, float, float, float] | None = None
-
-    @property
-    def extent(self) -> tuple[float, float, float, float]:
-        """(x0, y0, x1, y1) that the pixels cover."""
-        return self.part or self.projection.bounds
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns) of pixels."""
-        x0, y0, x1, y1 = self.extent
-        return max(2, round(self.columns * (y1 - y0) / (x1 - x0))), self.columns
-
-    @cached_property
-    def _map(self) -> tuple[NDArray[np.int64], Any]:
-        """Pixels inside the map (flat), and the matrix from cells to them."""
-        from scipy.sparse import csr_array
-
-        rows, columns = self.shape
-        x0, y0, x1, y1 = self.extent
-        x = x0 + (np.arange(columns) + 0.5) * (x1 - x0) / columns
-        y = y0 + (np.arange(rows) + 0.5) * (y1 - y0) / rows
-        lon, lat = self.projection.inverse(x[None, :], y[:, None])
-        pixels = np.flatnonzero(np.isfinite(lon))
-        cells, weights = cell_weights(
-            self.grid, lon.ravel()[pixels], lat.ravel()[pixels], smooth=self.smooth
-        )
-        inside = np.isfinite(weights).all(axis=1)
-        pixels, cells, weights = pixels[inside], cells[inside], weights[inside]
-        taps = cells.shape[1]
-        matrix = csr_array(
-            (
-                weights.ravel().astype(np.float32),
-                cells.ravel().astype(np.int32),
-                np.arange(0, taps * pixels.size + 1, taps, dtype=np.int32),
-            ),
-            shape=(pixels.size, self.grid.lat.size * self.grid.lon.size),
-        )
-        return pixels, matrix
-
-    def project(self, fields: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring fields onto the pixels.
-
-        Parameters
-        ----------
-        fields : (n, H, W)
-
-        Returns
-        -------
-        (n, rows, columns) float32, row 0 in the south; NaN outside the map and the grid
-        """
-        if fields.shape[1:] != self.grid.shape:
-            raise UserError(f"map: a field of shape {fields.shape[1:]} is not on {self.grid}")
-        pixels, matrix = self._map
-        rows, columns = self.shape
-        out = np.full((len(fields), rows * columns), np.nan, dtype=np.float32)
-        for image, field in zip(out, fields, strict=True):
-            image[pixels] = matrix @ np.ascontiguousarray(field, dtype=np.float32).ravel()
-        return out.reshape(len(fields), rows, columns)
-
-
-def cell_weights(
-    grid: LatLonGrid, lon: Array, lat: Array, *, smooth: bool
-) -> tuple[NDArray[np.int64], Array]:
-    """Cells behind points, and their weights.
+def cell_weights(grid: LatLonGrid, lon: Array, lat: Array) -> tuple[NDArray[np.int64], Array]:
+    """The four cells around points, and their bilinear weights.
 
     Parameters
     ----------
     lon, lat : (P,) degrees
         Longitudes of any turn.
-    smooth
-        Four cells around the point, bilinear; else the one cell that holds it.
 
     Returns
     -------
-    cells : (P, 1 or 4)
+    cells : (P, 4)
         Flat cell numbers.
-    weights : (P, 1 or 4)
+    weights : (P, 4)
         NaN where the point lies outside a grid that is not global.
     """
     height, width = grid.shape
     west = grid.lon_edges[0]
     lon = (lon - west) % 360.0 + west
     outside = (lat < grid.lat_edges[0]) | (lat > grid.lat_edges[-1]) | (lon > grid.lon_edges[-1])
-    if not smooth:
-        row = np.clip(np.searchsorted(grid.lat_edges, lat, side="right") - 1, 0, height - 1)
-        column = np.clip(np.searchsorted(grid.lon_edges, lon, side="right") - 1, 0, width - 1)
-        weights = np.where(outside, np.nan, 1.0)
-        return (row * width + column)[:, None], weights[:, None]
     centres = grid.lon
     if grid.cyclic:
         centres = np.concatenate([[centres[-1] - 360], centres, [centres[0] + 360]])
@@ -575,17 +482,6 @@ def cell_weights(
     )
     weights = np.stack([(1 - u) * (1 - v), (1 - u) * v, u * (1 - v), u * v], 1)
     return cells, np.where(outside[:, None], np.nan, weights)
-
-
-@lru_cache(maxsize=24)
-def raster(projection: Projection, grid: LatLonGrid, columns: int, smooth: bool) -> Raster:
-    """The one raster of these choices, shared by all sessions.
-
-    A map that is higher than it is wide gets fewer columns, so that the pixels are as many.
-    """
-    x0, y0, x1, y1 = projection.bounds
-    share = min(1.0, float(np.sqrt(0.51 * (x1 - x0) / (y1 - y0))))
-    return Raster(projection, grid, round(columns * share), smooth)
 
 
 def format_point(lat: float, lon: float) -> str:

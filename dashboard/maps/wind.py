@@ -58,7 +58,7 @@ def streaks(
         known = np.isfinite(lon)
         out = np.full(at.shape, np.nan)
         if known.any():
-            cells, weights = cell_weights(grid, lon[known], lat[known], smooth=True)
+            cells, weights = cell_weights(grid, lon[known], lat[known])
             east, north = projection.directions(lon[known], lat[known])
             out[:, known] = (u[cells] * weights).sum(1) * east + (v[cells] * weights).sum(1) * north
         return out

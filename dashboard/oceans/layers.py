@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from co2net.inference import TRUTH
 from co2net.layers import DIFFERENCE, Display, nice_limits
 from co2net.ocean.engine import QUANTITIES, Ocean
-from dashboard.maps.projection import Raster
 from dashboard.state import ViewState
 
 Field = NDArray[np.float32]
@@ -128,13 +127,3 @@ def limits(ocean: Ocean, layer: Layer, state: ViewState) -> tuple[float, float]:
     some = times[np.linspace(0, times.size - 1, min(_SAMPLES, times.size)).astype(int)]
     low, high = np.nanpercentile(ocean.frames(layer.quantity, TRUTH, some), [1, 99])
     return nice_limits(float(low), float(high))
-
-
-def project(raster: Raster, values: Field) -> Field:
-    """(1, rows, columns): a field with gaps on the pixels of a map; the coast stays in its place.
-
-    Pixels take the mean of what is there around them, and are empty where most of it is not.
-    """
-    there = np.isfinite(values)
-    total, share = raster.project(np.stack([np.nan_to_num(values), there.astype(np.float32)]))
-    return np.where(share >= 0.5, total / np.maximum(share, 0.5), np.nan)[None].astype(np.float32)

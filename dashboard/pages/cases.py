@@ -26,7 +26,6 @@ from dashboard.choices import case_models
 from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.figures import MapFigures, tooltip
 from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display
-from dashboard.maps.projection import Raster
 from dashboard.numbers import Numbers
 from dashboard.pages import Page, one_model, shown_model
 from dashboard.plots import chart, paint, span
@@ -83,7 +82,6 @@ class CasesView:
         self._limits: dict[str, tuple[float, float]] = {}
         self._asked: tuple[Any, ...] = ()
         self._lock = Lock()
-        self._looking = self._whole = False
         self._fresh = self._due = True
         self._work: Latest[Any] = Latest(service.slow, session.deliver)
         self._moments: Latest[Any] = Latest(service.slow, session.deliver)
@@ -115,10 +113,8 @@ class CasesView:
             roles,
             source.grid,
             source.stations,
-            360,
             on_tap=lambda lat, lon: None,
             on_box=lambda *box: None,
-            on_view=self._viewed,
         )
 
     def _figure(self) -> Any:
@@ -257,7 +253,6 @@ class CasesView:
         self.board.tell(chosen=case.key, head=self._head(case), models=self._chips())
         missing = missing_months(case, self.session.service)
         self._show_missing(missing)
-        self._whole = not missing
         if missing:
             return
         self._due |= fresh or new_case or bool(changed - {"frame"})
@@ -296,39 +291,23 @@ class CasesView:
 
     # -- maps ---------------------------------------------------------------------------
 
-    def _viewed(self) -> None:
-        if not self._looking:
-            self._looking = True
-            self.session.deliver(self._look)
-
-    def _look(self) -> None:
-        self._looking = False
-        if self.session.view is not self or not self._whole:
-            return
-        if self.pair.look():
-            self._ask_frame()
-        if self.shots.look():
-            self._ask_moments()
-
     def _ask_frame(self) -> None:
         state = self.session.state
         assert self.case is not None
-        what = self.case, (TRUTH, self.shown()), state.frame, self.pair.raster
+        what = self.case, (TRUTH, self.shown()), state.frame
         self.session.frames.submit(partial(self._compute_frame, *what), self._show_frame)
 
-    def _compute_frame(
-        self, case: Case, layers: tuple[str, str], index: int, raster: Raster
-    ) -> tuple[Any, ...]:
+    def _compute_frame(self, case: Case, layers: tuple[str, str], index: int) -> tuple[Any, ...]:
         service = self.session.service
         if case.key not in self._limits:
             self._limits[case.key] = limits_of(case, service)
         frame = service.frame(layers, index, busy=self.session.computing)
-        return case, layers, index, raster, frame, raster.project(frame.fields)
+        return case, layers, index, frame
 
     def _show_frame(self, result: tuple[Any, ...]) -> None:
-        case, layers, index, raster, frame, images = result
+        case, layers, index, frame = result
         session = self.session
-        stale = case is not self.case or raster is not self.pair.raster
+        stale = case is not self.case
         if stale or session.view is not self:
             return
         low, high = session.state.co2 or self._limits[case.key]
@@ -343,7 +322,7 @@ class CasesView:
             session.t("map.station"),
         )
         late = {role for role, layer in zip(_PAIR, layers, strict=True) if layer in frame.waiting}
-        self.pair.show(images, frame.fields, keep=late)
+        self.pair.show(frame.fields, keep=late)
         self.board.tell(
             pair=[self._panel("pair", n, layer, index, frame) for n, layer in enumerate(layers)],
             value_bar=colour_bar(session.t("map.co2"), CO2, low, high),
@@ -371,14 +350,14 @@ class CasesView:
         }
 
     def _ask_moments(self) -> None:
-        what = self.shown(), self._moment_frames(), self.shots.raster
+        what = self.shown(), self._moment_frames()
         self._moments_asked = what
         pool = self.session.service.workers(what[:1])
         self._moments.submit(partial(self._compute_moments, what), lambda _: None, pool)
 
     def _compute_moments(self, what: tuple[Any, ...]) -> None:
         """What is there at once, then one moment of a slow model after the other."""
-        model, frames, raster = what
+        model, frames = what
         service, layers = self.session.service, [DIFFERENCE + model]
         empty = np.full((1, *service.source.grid.shape), np.nan, dtype=np.float32)
         found = [service.frame(layers, index) for index in frames]
@@ -389,9 +368,7 @@ class CasesView:
             if n is not None:
                 found[n] = service.frame(layers, frames[n], patience=None)
             fields = [one.fields for one in found] + [empty] * (MOMENTS - len(found))
-            stacked = np.concatenate(fields)
-            images = raster.project(stacked)
-            show = partial(self._show_moments, what, list(found), stacked, images)
+            show = partial(self._show_moments, what, list(found), np.concatenate(fields))
             self.session.deliver(show)
 
     def _show_moments(
@@ -399,12 +376,10 @@ class CasesView:
         what: tuple[Any, ...],
         found: list[Frame],
         fields: NDArray[np.float32],
-        images: NDArray[np.float32],
     ) -> None:
         session = self.session
-        model, frames, raster = what
-        stale = what is not self._moments_asked or raster is not self.shots.raster
-        if session.view is not self or stale:
+        model, frames = what
+        if session.view is not self or what is not self._moments_asked:
             return
         layer = DIFFERENCE + model
         low, high = session.service.limits(layer, frames[0])
@@ -418,7 +393,7 @@ class CasesView:
             hover[role] = (name, shown.unit, shown.digits, True)
         self.shots.set_hover(hover, session.t("map.station"))
         late = {role for role, one in zip(self.shots.roles, found, strict=False) if one.waiting}
-        self.shots.show(images, fields, keep=late)
+        self.shots.show(fields, keep=late)
         self.board.tell(
             shots=[self._panel("shots", n, layer, frames[n], one) for n, one in enumerate(found)],
             difference_bar=colour_bar(session.t("map.co2_difference"), shown, low, high),

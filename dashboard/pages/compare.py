@@ -75,14 +75,13 @@ class CompareView(MapView):
     def arrangement(self) -> Arrangement:
         """See `MapView`."""
         if self._mode == "swipe":
-            return Arrangement("swipe", ("left", "right"), columns=720)
+            return Arrangement("swipe", ("left", "right"))
         letters = tuple(LETTERS[: len(self.session.state.models)])
-        pixels = 480 if len(letters) < 4 else 320
         if self._mode == "scatter":
             plots = tuple(f"scatter_{letter}" for letter in letters)
-            return Arrangement("compare", ("truth", *letters), plots, pixels)
+            return Arrangement("compare", ("truth", *letters), plots)
         below = tuple(f"difference_{letter}" for letter in letters)
-        return Arrangement("compare", ("truth", *letters, *below), columns=pixels)
+        return Arrangement("compare", ("truth", *letters, *below))
 
     def layers(self) -> tuple[str, ...]:
         """Truth, models, and differences where there are maps of them."""

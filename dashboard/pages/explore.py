@@ -36,7 +36,7 @@ class ExploreView(MapView):
 
     def arrangement(self) -> Arrangement:
         """See `MapView`."""
-        return Arrangement("single", ("main",), columns=960)
+        return Arrangement("single", ("main",))
 
     def layers(self) -> tuple[str, ...]:
         """The chosen layer."""

@@ -17,7 +17,7 @@ from co2net.regions import Region, box_region, region, regions
 from dashboard.components import Board, dropdown
 from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import colour_bar, derived, display, number
-from dashboard.maps.projection import GLOBE, Raster
+from dashboard.maps.projection import GLOBE, Projection
 from dashboard.maps.wind import streaks
 from dashboard.numbers import Numbers
 from dashboard.pages import FURNITURE
@@ -38,14 +38,11 @@ class Arrangement:
         Of `Board`.
     maps, plots
         Roles of panels with maps, and of others after them.
-    columns
-        Pixels across a map.
     """
 
     layout: str
     maps: tuple[str, ...]
     plots: tuple[str, ...] = ()
-    columns: int = 480
 
 
 class MapView:
@@ -120,7 +117,6 @@ class MapView:
                 wanted.maps,
                 source.grid,
                 source.stations,
-                wanted.columns,
                 on_tap=lambda lat, lon: session.choose_point((lat, lon)),
                 on_box=self._boxed,
                 on_view=self._viewed,
@@ -266,7 +262,7 @@ class MapView:
             self.figures.go(window)
 
     def _viewed(self) -> None:
-        """Ask for sharper pixels once all numbers of a new view have come in."""
+        """Follow the view once all numbers of a new one have come in."""
         if not self._looking:
             self._looking = True
             self.session.deliver(self._look)
@@ -279,13 +275,20 @@ class MapView:
         view = tuple(round(value, 1) for value in self.figures.view) if moved else None
         if view != self.session.state.window:
             self.session.state.window = view
-        if self.figures.look():
+        if self.figures.look() and self._wind:
             self._request()
 
-    def _request(self) -> None:
+    @property
+    def _wind(self) -> bool:
+        """Whether the wind is drawn."""
         session = self.session
-        wind = session.state.wind and len(self._arrangement.maps) < 3 and session.world.winds
-        what = self._arrangement, self.layers(), session.state.frame, self.figures.raster, wind
+        few = len(self._arrangement.maps) < 3
+        return bool(session.state.wind and few and session.world.winds)
+
+    def _request(self) -> None:
+        session, figures = self.session, self.figures
+        where = figures.projection, figures.extent
+        what = self._arrangement, self.layers(), session.state.frame, where, self._wind
         session.frames.submit(partial(self._compute, *what), self._apply)
 
     def _compute(
@@ -293,7 +296,7 @@ class MapView:
         arrangement: Arrangement,
         layers: tuple[str, ...],
         index: int,
-        raster: Raster,
+        where: tuple[Projection, tuple[float, float, float, float]],
         wind: bool,
     ) -> tuple[Any, ...]:
         service = self.session.service
@@ -302,33 +305,24 @@ class MapView:
         lines = None
         if frame.wind is not None:
             across = 44 if len(arrangement.maps) == 1 else 30
-            lines = streaks(
-                raster.projection, raster.grid, frame.wind[0], frame.wind[1], raster.extent, across
-            )
-        return (
-            arrangement,
-            layers,
-            index,
-            raster,
-            frame,
-            limits,
-            raster.project(frame.fields),
-            lines,
-        )
+            chosen, extent = where
+            grid = service.source.grid
+            lines = streaks(chosen, grid, frame.wind[0], frame.wind[1], extent, across)
+        return arrangement, layers, index, where, frame, limits, lines
 
     def _apply(self, result: tuple[Any, ...]) -> None:
-        arrangement, layers, index, raster, frame, limits, images, wind = result
+        arrangement, layers, index, where, frame, limits, wind = result
         session = self.session
         if session.view is not self or arrangement != self._arrangement:
             return
-        if raster is not self.figures.raster:
+        if wind is not None and where != (self.figures.projection, self.figures.extent):
             return  # a newer request is on its way
         late = {
             role
             for role, layer in zip(arrangement.maps, layers, strict=True)
             if layer in frame.waiting
         }
-        self.figures.show(images, frame.fields, frame.sites, wind, keep=late)
+        self.figures.show(frame.fields, frame.sites, wind, keep=late)
         self._dress(layers, index, frame, limits)
         session.painted(index, frame.faults)
         if frame.waiting:

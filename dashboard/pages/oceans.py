@@ -20,7 +20,6 @@ from co2net.ocean.engine import QUANTITIES, Ocean
 from co2net.regions import Region, box_region
 from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.layers import colour_bar
-from dashboard.maps.projection import Raster
 from dashboard.oceans import layers as sea
 from dashboard.oceans.choices import Choices, went_to
 from dashboard.oceans.layers import FIRST, SHOWN, Layer
@@ -133,7 +132,7 @@ class OceansView(MapView):
 
     def arrangement(self) -> Arrangement:
         """See `MapView`."""
-        return Arrangement("single", ("main",), columns=720)
+        return Arrangement("single", ("main",))
 
     def judged(self) -> tuple[str, ...]:
         """See `MapView`; the page has numbers of its own."""
@@ -291,7 +290,7 @@ class OceansView(MapView):
             return
         self._announce(layer, "")
         names = [] if layer.what == TRUTH else [layer.what]
-        work = partial(self._compute_map, self.ocean, layer, self.figures.raster)
+        work = partial(self._compute_map, self.ocean, layer)
         self._mapping.submit(work, self._apply, self.session.service.workers(names))
 
     def _announce(self, layer: Layer, share: str) -> None:
@@ -301,7 +300,7 @@ class OceansView(MapView):
             note = f"{self.session.t('shell.computing')} {share}".strip()
             self.maps.tell(titles=[before[0] | {"note": note, "waiting": layer.what != TRUTH}])
 
-    def _compute_map(self, ocean: Ocean, layer: Layer, raster: Raster) -> Any:
+    def _compute_map(self, ocean: Ocean, layer: Layer) -> Any:
         told = [monotonic()]
 
         def progress(share: float, _: str) -> None:
@@ -320,18 +319,18 @@ class OceansView(MapView):
             fault = str(error)
         except _StaleError:
             return None
-        return layer, raster, values, sea.project(raster, values), scale, fault
+        return layer, values, scale, fault
 
     def _apply(self, result: Any) -> None:
         if result is None:
             return
-        layer, raster, values, image, (low, high), fault = result
+        layer, values, (low, high), fault = result
         session = self.session
-        if session.view is not self or layer != self._layer or raster is not self.figures.raster:
+        if session.view is not self or layer != self._layer:
             return
         shown = layer.display
         self.figures.set_scale("main", low, high, diverging=shown.diverging)
-        self.figures.show(image, values[None])
+        self.figures.show(values[None])
         name = session.layer_name(layer.show)
         label = self.words.quantity(layer.quantity)
         hover = (f"{label}, {name}", shown.unit, shown.digits, shown.diverging)

@@ -136,7 +136,6 @@ class StationsView:
             ["network"],
             service.source.grid,
             self.network,
-            360,
             on_tap=self._tapped,
             on_box=lambda *box: None,
         )

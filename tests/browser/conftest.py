@@ -186,7 +186,7 @@ class Visit:
         found = self.page.evaluate(_SCALES)
         return {role: tuple(limits) for role, limits in found.items()}
 
-    def paints(self, role: str, colours: int = 30) -> None:
+    def paints(self, role: str, colours: int = 10) -> None:
         """Wait until a panel shows a map, whatever the others do."""
         self.page.wait_for_selector(f'[data-role="{role}"] canvas', timeout=60_000)
         self.page.wait_for_function(_PAINTS, arg=[role, colours], timeout=60_000)
@@ -196,7 +196,7 @@ class Visit:
         return int(self.page.locator(".timebar").get_attribute("data-shown") or -1)
 
     def colours(self, role: str) -> int:
-        """How many colours the middle of a panel has."""
+        """How many colours the field has in the middle of a panel."""
         return int(self.page.locator(f'[data-role="{role}"] .map').evaluate(_COLOURS))
 
     def click_map(self, role: str, x: float, y: float) -> None:
@@ -219,8 +219,8 @@ const all = (root, selector, found = []) => {
   return found
 }
 const colours = (map) => {
-  const seen = new Set()
-  for (const canvas of all(map, "canvas")) {
+  const seen = new Set(), fields = all(map, "canvas.field")  // without coast and dots
+  for (const canvas of fields.length ? fields : all(map, "canvas")) {
     if (!canvas.width) { continue }
     const w = canvas.width, h = canvas.height
     const data = canvas.getContext("2d").getImageData(w >> 2, h >> 2, w >> 1, h >> 1).data
@@ -257,15 +257,16 @@ _DRAWS = """([mark, name, values, off]) => [...Bokeh.documents[0]._all_models.va
 _PAINTS = f"""([role, least]) => {{ {_FIND}
   return all(document, `[data-role="${{role}}"] .map`).some((map) => colours(map) > least)
 }}"""
-_SCALES = """() => Object.fromEntries([...Bokeh.documents[0]._all_models.values()]
-  .filter((model) => model.type === "Figure" && model.name?.startsWith("map-"))
-  .map((plot) => [plot.name.slice(4), plot.renderers.find((one) => one.glyph?.type === "Image")])
-  .map(([role, image]) => [role, image.glyph.color_mapper])
-  .map(([role, mapper]) => [role, [mapper.low, mapper.high]]))"""
+_SCALES = f"""() => {{ {_FIND}
+  return Object.fromEntries(all(document, ".panel .map:not(.plot)").map((map) => {{
+    const {{low, high}} = all(map, "canvas.field")[0].dataset
+    return [map.closest("[data-role]").dataset.role, [Number(low), Number(high)]]
+  }}))
+}}"""
 _COLOURS = f"(map) => {{ {_FIND} return colours(map) }}"
 _PAINTED = f"""() => {{ {_FIND}
   const maps = all(document, ".map")
-  return maps.length > 0 && maps.every((map) => colours(map) > (map.matches(".plot") ? 2 : 30))
+  return maps.length > 0 && maps.every((map) => colours(map) > (map.matches(".plot") ? 2 : 10))
     && all(document, ".panel .title").every((title) => title.textContent !== "")
     && all(document, ".app.busy").length === 0
 }}"""

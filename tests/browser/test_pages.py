@@ -28,7 +28,7 @@ def test_every_page_is_whole(visit, key, lang, theme):
     for role in ROLES[key]:
         heading = page.locator(f'[data-role="{role}"] .heading')
         expect(heading).to_contain_text("ppm")  # a slow model says first that it computes
-        assert here.colours(role) > 60
+        assert here.colours(role) > 10
         title = heading.inner_text()
         assert "2002" in title
         assert ("simulated" if lang == "en" else "模拟") in title
@@ -149,7 +149,7 @@ def test_three_models_side_by_side(visit):
     here = visit().open("page=compare&models=co2net,vit,interpolation&span=2")
     page = here.page
     for role in ("truth", "a", "b", "c", "difference_a", "difference_b", "difference_c"):
-        assert here.colours(role) > 30
+        assert here.colours(role) > 10
     # One scale for all fields, one about zero for all differences.
     expect(page.locator(".colourbar:visible")).to_have_count(2)
     ticks = page.locator(".colourbar.difference .tick").all_inner_texts()

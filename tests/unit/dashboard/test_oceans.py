@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from co2net.ocean import QUANTITIES, basins
-from dashboard.maps.projection import projection, raster
 from dashboard.oceans.charts import broken, interval, placed
 from dashboard.oceans.choices import Choices, went_to
-from dashboard.oceans.layers import SHOWN, project, shown_as
+from dashboard.oceans.layers import SHOWN, shown_as
 from dashboard.pages import words
 from dashboard.state import ViewState, World, parse
 from tests.synthetic import SyntheticSource
@@ -75,18 +74,6 @@ def test_models_are_shown_where_they_differ():
     assert shown_as("flux", "anom:vit", models) == "truth"
     assert shown_as("sst", "vit", models) == "truth"
     assert set(SHOWN) <= set(QUANTITIES)
-
-
-@pytest.mark.parametrize("smooth", [True, False])
-def test_the_coast_stays_where_the_sea_ends(smooth):
-    grid = SOURCE.grid
-    values = np.where(np.arange(grid.lon.size) < 60, 2.0, np.nan)
-    field = np.broadcast_to(values, grid.shape).astype(np.float32)
-    image = project(raster(projection("platecarree"), grid, 480, smooth), field)[0]
-    x = -180 + 360 * (np.arange(480) + 0.5) / 480
-    west = image[:, (x > -178) & (x < 0)]
-    np.testing.assert_allclose(west, 2.0, rtol=1e-6)
-    assert np.isnan(image[:, (x > 1) & (x < 178)]).all()
 
 
 def test_numbers_and_gaps():

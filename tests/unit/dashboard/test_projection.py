@@ -5,19 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from dashboard.maps.projection import (
     PROJECTIONS,
     Azimuthal,
-    Raster,
     cell_weights,
     coastline,
     cut_at_date_line,
     format_point,
     projection,
     projections,
-    raster,
 )
 from dashboard.maps.wind import streaks
 
@@ -159,76 +156,13 @@ def test_outside_the_map_there_is_nothing():
     assert lon[2] == 0
 
 
-def _lon_field(grid):
-    """Cosine and sine of longitude plus latitude: smooth across the date line and the poles."""
-    lon = np.radians(grid.lon)[None, :]
-    lat = np.radians(grid.lat)[:, None]
-    return (np.cos(lat) * np.cos(lon) + np.sin(lat)).astype(np.float32)
-
-
-@BOTH
-@pytest.mark.parametrize("smooth", [True, False])
-@pytest.mark.parametrize(
-    "lon",
-    [np.arange(-178.5, 180, 3), np.arange(1.5, 360, 3)],
-    ids=["-180..180", "0..360"],
-)
-def test_pixels_show_the_cells_below_them(key, smooth, lon):
-    lat = np.arange(-89, 90, 2.0)
-    grid, rows, columns = LatLonGrid.from_coords(lat, lon)
-    field = (
-        np.cos(np.radians(lat))[:, None] * np.cos(np.radians(lon))
-        + np.sin(np.radians(lat))[:, None]
-    )
-    field = field[rows][:, columns].astype(np.float32)
-    image = raster(projections()[key], grid, 240, smooth).project(field[None])[0]
-    made = Raster(projections()[key], grid, 240, smooth)
-    height, width = made.shape
-    x0, y0, x1, y1 = made.extent
-    x = x0 + (np.arange(width) + 0.5) * (x1 - x0) / width
-    y = y0 + (np.arange(height) + 0.5) * (y1 - y0) / height
-    at_lon, at_lat = projections()[key].inverse(x[None, :], y[:, None])
-    exact = np.cos(np.radians(at_lat)) * np.cos(np.radians(at_lon)) + np.sin(np.radians(at_lat))
-    assert image.shape == (height, width)
-    np.testing.assert_array_equal(np.isnan(image), np.isnan(exact))
-    # Half a cell of 2 x 3 degrees at most, or the curvature of a cell when smooth.
-    assert np.nanmax(np.abs(image - exact)) < (0.02 if smooth else 0.05)
-
-
-@BOTH
-def test_no_hole_at_the_date_line_or_the_poles(key):
-    grid = LatLonGrid.ct()
-    image = raster(projections()[key], grid, 480, True).project(
-        np.ones((1, *grid.shape), np.float32)
-    )[0]
-    middle = image[image.shape[0] // 2]
-    assert np.isfinite(middle).all()
-    assert np.isfinite(image[[0, -1]]).any(axis=1).all()
-    np.testing.assert_allclose(image[np.isfinite(image)], 1, rtol=1e-6)
-
-
-def test_smooth_pixels_blend_across_the_date_line():
+def test_weights_blend_across_the_date_line():
     grid = LatLonGrid.regular(18, 36)
-    cells, weights = cell_weights(grid, np.array([180.0, -180.0]), np.zeros(2), smooth=True)
+    cells, weights = cell_weights(grid, np.array([180.0, -180.0]), np.zeros(2))
     columns = {int(c) % 36 for c, w in zip(cells[0], weights[0], strict=True) if w > 0}
     assert columns == {0, 35}
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     np.testing.assert_array_equal(np.sort(cells[0]), np.sort(cells[1]))
-
-
-def test_a_regional_grid_fills_its_part_only():
-    grid = LatLonGrid(np.arange(10.5, 50), np.arange(60.5, 120))
-    image = raster(projections()["platecarree"], grid, 360, True).project(
-        np.ones((1, *grid.shape), np.float32)
-    )[0]
-    assert np.isfinite(image).sum() == 40 * 60
-
-
-def test_a_field_of_another_grid_is_refused():
-    with pytest.raises(UserError, match="not on"):
-        raster(projections()["robinson"], LatLonGrid.ct(), 100, True).project(
-            np.zeros((1, 3, 3), np.float32)
-        )
 
 
 @pytest.mark.parametrize(
