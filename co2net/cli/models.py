@@ -121,7 +121,9 @@ def train(
         float | None, typer.Option(help="Largest norm of the gradient; default the model's own.")
     ] = None,
     ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
-    station_gain: Annotated[float, typer.Option(help="Factor on the stations' channels.")] = 1.0,
+    station_gain: Annotated[
+        float | None, typer.Option(help="Factor on the stations' channels; default the target's.")
+    ] = None,
     wind_loss: Annotated[float, typer.Option(help="Weight of the wind loss.")] = 0.2,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 250,

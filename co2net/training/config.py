@@ -11,6 +11,9 @@ from co2net.models.registry import info
 
 Precision = Literal["auto", "bf16", "fp32"]
 
+ABSOLUTE_GAIN = 22.6
+"""Of 1, 2.83, 8, 22.6 and 64 the least from which validation gains no more (docs/models.md)."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -45,7 +48,8 @@ class TrainConfig:
         0 as ``(1 + step) / (10 + step)``.
     station_gain : float
         Factor on the stations' channels, beyond the one that gives them the mean square of the
-        others (`co2net.windows.Statistics`).
+        others (`co2net.windows.Statistics`). None takes `ABSOLUTE_GAIN` for the target
+        ``absolute``, whose level only the stations know, and 1 for the others.
     wind_loss : float
         lambda of the semi-supervised loss (CarbonTracker 0.2, CMIP6 1).
     precision : {'auto', 'bf16', 'fp32'}
@@ -78,7 +82,7 @@ class TrainConfig:
     warmup: float = 0.03
     clip: float | None = None
     ema: float = 0.998
-    station_gain: float = 1.0
+    station_gain: float | None = None
     wind_loss: float = 0.2
     precision: Precision = "auto"
     validate_every: int = 250
@@ -106,7 +110,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise UserError(f"{name} must be a number from 0 on")
-        if not 0 < self.station_gain < math.inf:
+        if self.station_gain is not None and not 0 < self.station_gain < math.inf:
             raise UserError("station_gain must be a number above 0")
 
     def resolved(self) -> TrainConfig:
@@ -118,7 +122,9 @@ class TrainConfig:
             When the model is unknown.
         """
         family = info(self.model)
-        own = {**asdict(family.optimiser), "target": family.target}
+        target = self.target or family.target
+        gain = ABSOLUTE_GAIN if target == "absolute" else 1.0
+        own = {**asdict(family.optimiser), "target": target, "station_gain": gain}
         return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
 
     def to_dict(self) -> dict[str, Any]:

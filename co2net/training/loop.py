@@ -322,10 +322,11 @@ class _Trainer:
                 background = self._background(frames)
                 background.save(self.folder / "background")
             progress(0.0, "fitting the statistics")
+            gain = self.config.station_gain
+            assert gain is not None  # resolved
             found = Statistics.fit(
-                self.source, frames, background,
-                seed=self.config.seed, gain=self.config.station_gain,
-            )  # fmt: skip
+                self.source, frames, background, seed=self.config.seed, gain=gain
+            )
             if not (np.isfinite(found.centre).all() and math.isfinite(found.co2_mean)):
                 raise UserError(
                     "the data set has gaps in its training years; "
