@@ -56,6 +56,8 @@ class Ready(RequestHandler):
 def page(service: Service) -> pn.viewable.Viewable:
     """A new session's page."""
     document = pn.state.curdoc
+    # A page that has lost its server says so itself, and loads anew: assets/connection.js.
+    document.config.update(reconnect_session=False, notify_connection_status=False)
     context = document.session_context
     arguments = getattr(getattr(context, "request", None), "arguments", {}) or {}
     session = Session(service, _query(arguments), document)

@@ -100,8 +100,8 @@ class Shell(Part):
     inspector = Child()
     bar = Child()
 
-    _esm = ASSETS / "shell.js"
-    _stylesheets: ClassVar[list[str]] = [*css("base", "shell"), css_variables()]
+    _esm = js("connection", "shell")
+    _stylesheets: ClassVar[list[str]] = [*css("base", "shell", "connection"), css_variables()]
 
 
 class Board(Part):

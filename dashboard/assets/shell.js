@@ -36,7 +36,7 @@ function icon(name) {
   return svg
 }
 
-export function render({model, el: host}) {
+export function render({model, view, el: host}) {
   const say = model.strings
   const facts = {title: "co2net", busy: "", notices: [], address: "", reload: 0}
   const root = el("div", {class: "app", lang: model.language})
@@ -98,7 +98,9 @@ export function render({model, el: host}) {
   const inspector = el("aside", {class: "inspector", "aria-label": say.inspector}, model.get_child("inspector"))
   const time = el("footer", {class: "time"}, model.get_child("bar"))
   const notices = el("div", {class: "notices", role: "alert", "aria-live": "assertive"})
-  root.append(rail, main, inspector, time, notices)
+  const lost = el("div", {class: "lost notice", role: "alert"})
+  root.append(rail, main, inspector, time, notices, lost)
+  watch_connection(view.model.document, lost, say)
 
   // Exports: the page's own address, asked of the server as a file.
   const save = async (what, format, button) => {

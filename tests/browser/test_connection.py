@@ -1,0 +1,44 @@
+"""What a visitor sees while the server is gone, and when it is there again."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+
+@pytest.mark.parametrize(
+    ("lang", "said", "button"),
+    [("en", "Jobs go on", "Reload now"), ("zh", "后台任务会继续运行", "立即重新加载")],
+)
+def test_a_lost_server_is_told_and_the_view_comes_back(browser, address, lang, said, button):
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    sockets, gone = [], [True]
+
+    def through(socket) -> None:
+        socket.connect_to_server()
+        sockets.append(socket)
+
+    page.route_web_socket(re.compile("/ws"), through)
+    page.route(
+        "**/ready",
+        lambda route: route.fulfill(status=503) if gone[0] else route.continue_(),
+    )
+    page.goto(f"{address}/?page=data&lang={lang}&theme=dark")
+    page.wait_for_selector(".card .coverage")
+    alert = page.locator(".lost[role=alert]")
+    expect(alert).to_be_hidden()
+    page.evaluate("window.before = true")
+    seen = page.url
+    sockets[-1].close()
+    expect(alert).to_contain_text(said)
+    expect(alert.get_by_role("button", name=button)).to_be_visible()
+    gone[0] = False
+    page.wait_for_function("window.before === undefined")  # it has loaded itself anew
+    page.wait_for_selector(".card .coverage")
+    expect(alert).to_be_hidden()
+    assert page.url == seen
+    context.close()
