@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from co2net.assets import peak_memory
 from co2net.background import Background, default_background_path
@@ -359,10 +359,22 @@ def _loss(
 
 
 def _flops(work: Callable[[], object]) -> int:
-    """Floating-point operations of the matrix products and convolutions of some work."""
-    with FlopCounterMode(display=False) as counter:
+    """Floating-point operations of the matrix products and convolutions of some work.
+
+    PyTorch's counter knows fused attention on CUDA devices alone; here it is told of the
+    processors', which is the same two products.
+    """
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with FlopCounterMode(display=False, custom_mapping={fused: _attention_flops}) as counter:
         work()
     return counter.get_total_flops()
+
+
+def _attention_flops(
+    query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object
+) -> int:
+    count: int = sdpa_flop_count(query, key, value)
+    return count
 
 
 def _rates(achieved: float, rate: float, kind: torch.dtype, flops: float) -> Result:

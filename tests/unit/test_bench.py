@@ -9,6 +9,7 @@ from co2net import bench
 from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.models import load
+from co2net.models.layers import Block
 from co2net.models.processor import keep_memory, matrix_rate
 from co2net.training import TrainConfig, train
 from tests.synthetic import SyntheticSource
@@ -53,6 +54,15 @@ def test_infer_takes_another_size(source, tmp_path):
     few = SyntheticSource(source.grid, "2002-01-01", "2002-01-01")
     with pytest.raises(UserError, match="fewer than 2 windows"):
         bench.bench_infer(few, model, windows=2)
+
+
+def test_counts_attention_with_and_without_gradients():
+    """Without gradients it is PyTorch's fused one, which counts as its two products."""
+    block, x = Block(32), torch.randn(2, 20, 32)
+    with torch.inference_mode():
+        fused = bench._flops(lambda: block(x))
+    assert fused == bench._flops(lambda: block(x))
+    assert fused == 2 * (2 * 20 * 12 * 32**2 + 2 * 2 * 20**2 * 32)
 
 
 def test_matrix_rate_and_memory():
