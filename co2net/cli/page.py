@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -94,6 +95,7 @@ def served(data: Path | None) -> Iterator[tuple[str, int]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "co2net.cli", "dashboard", "--port", str(port)]
+    before = signal.signal(signal.SIGTERM, _leave)
     server = subprocess.Popen(
         [*command, "--data", str(data or demo_store())], stdout=subprocess.DEVNULL
     )
@@ -107,6 +109,12 @@ def served(data: Path | None) -> Iterator[tuple[str, int]]:
     finally:
         server.terminate()
         server.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    """End as an error would, so that server and browser are closed on the way out."""
+    sys.exit(128 + number)
 
 
 def _prepare_demo() -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 from PIL import Image
 from playwright.sync_api import expect
 
 from dashboard import screenshots
+from tests.browser.conftest import REPOSITORY
 
 
 def save(page, button, folder):
@@ -94,3 +101,20 @@ def test_pictures_of_the_page(address, browser, tmp_path):
             middle = np.asarray(image.convert("L"))
         assert (np.median(middle) < 60) == dark
         assert middle.std() > 5  # there is something on it
+
+
+def test_pictures_that_are_stopped_leave_nothing_behind(store, tmp_path):
+    """SIGTERM in the middle: the command's server and browser end with it."""
+    command = [sys.executable, "-m", "co2net.cli", "dashboard", "--data", str(store)]
+    job = subprocess.Popen(
+        [*command, "--screenshots", str(tmp_path), "--only", "data-*"], cwd=REPOSITORY
+    )
+    while not list(tmp_path.glob("*.png")):
+        assert job.poll() is None
+        time.sleep(0.1)
+    started = psutil.Process(job.pid).children(recursive=True)
+    assert any("chrom" in process.name() for process in started)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(300) == 128 + signal.SIGTERM
+    _, left = psutil.wait_procs(started, timeout=60)
+    assert left == []
