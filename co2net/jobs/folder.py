@@ -333,15 +333,15 @@ class Job:
         UserError
             When it is running or has succeeded, or cannot be started.
         """
-        spec = self.spec()
         self._stopped()
         try:
-            self._start(spec, self._stopped)
+            self._start(self.spec(), self._stopped)
         except OSError as error:
             raise UserError(f"cannot start job {self.id}: {error.strerror}") from None
 
     def _stopped(self) -> None:
         """Raise a `UserError` where it cannot be resumed."""
+        self.spec()  # which is gone where it has been removed meanwhile
         state = self.state()
         if state.active or state == State.SUCCEEDED:
             raise UserError(f"job {self.id} is {state}; only one that stopped can be resumed")

@@ -28,7 +28,18 @@ from co2net.jobs import (
     submit,
 )
 from co2net.jobs import process as process_module
-from co2net.jobs.folder import CANCEL, EXIT, HEARTBEAT, LOG, PROCESS, PROGRESS, SPEC, STARTED
+from co2net.jobs.folder import (
+    CANCEL,
+    EXIT,
+    HEARTBEAT,
+    LOCK,
+    LOG,
+    PROCESS,
+    PROGRESS,
+    SPEC,
+    STARTED,
+)
+from co2net.jobs.locks import claim
 from co2net.jobs.process import Process
 from co2net.jobs.worker import ProgressFile, _Ending, _explain
 
@@ -332,6 +343,16 @@ def test_only_jobs_that_ended_are_removed_or_resumed(tmp_path, me):
         found.resume()
     assert found.cancel() == State.SUCCEEDED
     assert found.progress() == 1.0
+
+
+def test_a_job_that_is_removed_while_somebody_waits_to_resume_it_stays_away(tmp_path):
+    found = make(tmp_path)
+    lock = os.open(found.folder / LOCK, os.O_RDWR | os.O_CREAT)
+    found.remove()
+    with pytest.raises(UserError, match="No such file"):
+        claim(lock, found.folder / LOCK, found._stopped)
+    os.close(lock)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cancel_never_kills_the_one_who_started_it(tmp_path, me):
