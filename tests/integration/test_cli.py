@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from co2net.cli import main
 from co2net.grid import LatLonGrid
 from co2net.schema import create_store
 from tests.synthetic import SyntheticSource
@@ -91,14 +92,24 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize(("line", "says"), BAD_INPUT.items())
-def test_bad_input_gets_one_line_and_exit_2(line, says, store, tmp_path):
+def test_bad_input_gets_one_line_and_exit_2(line, says, store, tmp_path, monkeypatch, capfd):
+    """In this process, by the very function that the command calls."""
     line = line.replace("SPAN", "--start 2002-01-05 --end 2002-01-06 --data STORE")
     names = {"STORE": str(store), "OUT": str(tmp_path / "out.zarr")}
-    done = co2net(*(names.get(word, word) for word in line.split()))
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.strip().count("\n") == 0, done.stderr
-    assert done.stderr.startswith("error:")
-    assert says in done.stderr
+    monkeypatch.setattr(sys, "argv", ["co2net", *(names.get(word, word) for word in line.split())])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capfd.readouterr().err
+    assert ended.value.code == 2, told
+    assert told.strip().count("\n") == 0, told
+    assert told.startswith("error:")
+    assert says in told
+
+
+def test_bad_input_of_a_process():
+    done = co2net("data", "info", "/no/such.zarr")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: no store at /no/such.zarr")
 
 
 def test_reconstruct_of_the_truth_is_the_truth_and_cf(store, tmp_path):
