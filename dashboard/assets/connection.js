@@ -17,6 +17,7 @@ function watch_connection(bokeh, notice, say) {
     button.textContent = say.reload
     button.className = "act"
     button.addEventListener("click", reload)
+    notice.classList.add("notice")
     notice.append(text, button)
     ask()
   })

@@ -98,7 +98,7 @@ export function render({model, view, el: host}) {
   const inspector = el("aside", {class: "inspector", "aria-label": say.inspector}, model.get_child("inspector"))
   const time = el("footer", {class: "time"}, model.get_child("bar"))
   const notices = el("div", {class: "notices", role: "alert", "aria-live": "assertive"})
-  const lost = el("div", {class: "lost notice", role: "alert"})
+  const lost = el("div", {class: "lost", role: "alert"})
   root.append(rail, main, inspector, time, notices, lost)
   watch_connection(view.model.document, lost, say)
 

@@ -1,1 +1,1 @@
-"""Maps: projections, index maps from cells to pixels, colours, and the linked figures."""
+"""Maps: projections, colours, wind, and the linked figures."""

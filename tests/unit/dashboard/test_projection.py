@@ -1,4 +1,4 @@
-"""Projections and index maps: exact where they can be, whole at the date line and the poles."""
+"""Projections: exact where they can be, whole at the date line and the poles."""
 
 import numpy as np
 import pytest
