@@ -33,6 +33,8 @@ def test_a_station_is_chosen_by_keyboard_and_sorted(visit):
     page = here.reach("page=stations&model=co2net&lines=none", READY)
     page.locator(".list thead .sort").first.click()
     expect(page.locator(".list thead th").first).to_have_attribute("aria-sort", "ascending")
+    here.pick("measure", "Bias in the month")
+    page.wait_for_url("**measure=bias**")
     page.locator('[data-station="S00"]').focus()
     page.keyboard.press("ArrowDown")
     page.wait_for_url("**station=S01**")
@@ -49,3 +51,9 @@ def test_withheld_stations_and_what_to_run_without(visit):
     expect(page.locator(".held td").nth(1)).to_have_text("1.75")
     page = here.reach("page=stations&station=S01&model=co2net&lines=none&lang=zh", READY)
     expect(page.locator(".held")).to_contain_text(re.compile("没有 S01"))
+    # By hand, in the page's language.
+    here.pick("measure", "当月偏差")
+    page.wait_for_url("**measure=bias**")
+    here.pick("model", re.compile("^ViT"))
+    page.wait_for_url("**model=vit**")
+    expect(page.locator(".list thead")).to_contain_text("当月偏差")
