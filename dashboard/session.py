@@ -64,7 +64,7 @@ class Session(Wording):
         self._from_address = False
         self._told = ""
         self._asked_for = ""
-        self._closed = False
+        self._closed = self._stepped = False
         self._case = ""
         self._stretch, self._spanned = (0, -1), 0
         self._then: Callable[[], None] = lambda: None
@@ -490,7 +490,9 @@ class Session(Wording):
             self.shell.tell(title=f"{self.view.title} · co2net")
             if "inspector" in self.view.furniture:
                 self.inspector.update(changed)
-            if not self.bar.playing:
+            if changed == {"frame"} and not self._from_address:
+                self._stepped = True  # the maps first; numbers and address when they are `painted`
+            elif not self.bar.playing:
                 self._judge()
                 self._write_address(quiet=changed == {"window"})
 
@@ -539,8 +541,11 @@ class Session(Wording):
                 self._told = text
                 self.notify(text)
         self.inspector.mark(index)
-        if self.bar.playing:
+        stepped, self._stepped = self._stepped, False
+        if stepped:
             self._judge()
+            if not self.bar.playing:
+                self._write_address()
         self._show_busy()
 
     def _answer(self, index: int) -> None:

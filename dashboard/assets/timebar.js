@@ -134,11 +134,11 @@ export function render({model}) {
     const [shown] = model.shown
     root.dataset.shown = shown
     // After the paint that follows this message.
-    requestAnimationFrame(() => requestAnimationFrame(() => {
+    requestAnimationFrame(() => {
       asked = null
       if (waiting != null && waiting !== shown) { const next = waiting; waiting = null; ask(next) }
       else { waiting = null; if (!model.playing && frame !== shown) { frame = shown; draw() } }
-    }))
+    })
   }
   model.on("shown", answered)
   model.on("frame", () => { if (model.frame !== frame && asked == null) { frame = model.frame; draw() } })
