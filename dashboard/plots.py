@@ -57,8 +57,7 @@ def chart(
     )
     plot.background_fill_alpha = plot.border_fill_alpha = 0
     plot.axis.axis_label_text_font_style = "normal"
-    # Measured by the letters of the page, which grow on a wall: shell.css, --bokeh-font-size.
-    plot.axis.axis_label_text_font_size = plot.axis.major_label_text_font_size = "0.85em"
+    plot.axis.axis_label_text_font_size = plot.axis.major_label_text_font_size = "11px"
     plot.axis.minor_tick_line_color = None
     plot.xaxis.axis_label, plot.yaxis.axis_label = x_label, y_label
     plot.xgrid.visible = x_factors is None and not time
