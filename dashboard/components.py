@@ -150,6 +150,6 @@ class TimeBar(Part):
     playing = param.Boolean(False)
     locale = param.String("en-GB")
 
-    _priority_changes: ClassVar[list[str]] = ["frame", "playing"]  # others wait for 50 ms
+    _debounce: ClassVar[int] = 0  # Panel collects changes for 50 ms
     _esm = ASSETS / "timebar.js"
     _stylesheets: ClassVar[list[str]] = css("base", "timebar")
