@@ -159,7 +159,7 @@ export function render({model}) {
   let timer = null, due = 0
   function tick() {
     const now = performance.now(), pace = 1000 / model.fps
-    if (asked != null && now - asked_at < 20000) { return }
+    if (now < due || (asked != null && now - asked_at < 20000)) { return }
     // What fell due while the last frame was on its way is dropped, but not so much that nothing is seen.
     const late = Math.min(Math.floor((now - due) / pace), 3)
     due = Math.max(due + (late + 1) * pace, now - pace)
