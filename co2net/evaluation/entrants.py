@@ -145,6 +145,8 @@ def training_command(train: Mapping[str, Any]) -> str:
     for name in ("target", "steps", "epochs", "minutes", "batch", "rate", "wind_loss", "seed"):
         if train.get(name) is not None:
             words.append(f"--{name.replace('_', '-')} {train[name]}")
+    gain = train.get("station_gain", 1.0)  # which it was before it was a setting
+    words.append(f"--station-gain {gain}")
     for name, usual in (("frames", 8), ("interval", 1), ("split", "carbontracker")):
         if train.get(name, usual) != usual:
             words.append(f"--{name} {train[name]}")

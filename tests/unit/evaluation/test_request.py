@@ -284,8 +284,12 @@ def test_a_run_outside_the_program_says_how_it_was_trained(tmp_path: Path) -> No
     assert (one.name, one.seed, one.shipped) == ("vit-absolute", "3", False)
     assert one.trained_by == (
         "co2net train --model vit --preset XS --target absolute --steps 800 --batch 2 "
-        "--rate 0.001 --wind-loss 0.2 --seed 3 --interval 2 --option 'patch=[6, 9]'"
+        "--rate 0.001 --wind-loss 0.2 --seed 3 --station-gain 1.0 --interval 2 "
+        "--option 'patch=[6, 9]'"
     )
+    louder = json.dumps({"train": train | {"station_gain": 22.6}})
+    (tmp_path / "vit-absolute" / "config.json").write_text(louder)
+    assert "--station-gain 22.6" in entrants([str(tmp_path / "vit-absolute")])[0].trained_by
     (tmp_path / "vit-absolute" / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json is damaged"):
         entrants([str(tmp_path / "vit-absolute")])
