@@ -72,7 +72,7 @@ def css_variables() -> str:
 def material_theme() -> dict[str, Any]:
     """Settings of the Material widgets in both themes."""
     fonts = (
-        "Inter,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK SC','PingFang SC',"
+        "Inter,'Segoe UI','Helvetica Neue',Arial,'Noto Sans','Noto Sans CJK SC','PingFang SC',"
         "'Microsoft YaHei',sans-serif"
     )
 

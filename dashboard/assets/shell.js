@@ -36,7 +36,28 @@ function icon(name) {
   return svg
 }
 
+// Bokeh lays out a whole page whenever one of its parts has another size, every chart each time.
+// Once a frame is enough for all of them.
+function lay_out_once(view) {
+  const compute = view.compute_layout.bind(view)
+  let due = ""
+  const run = () => {
+    const restyle = due === "style"
+    due = ""
+    if (view.is_destroyed) { return }
+    if (restyle) { view.update_layout() }
+    compute()
+  }
+  const later = (what) => {
+    if (!due) { requestAnimationFrame(run) }
+    if (due !== "style") { due = what }
+  }
+  view.compute_layout = () => later("size")
+  view.invalidate_layout = () => later("style")
+}
+
 export function render({model, view, el: host}) {
+  for (const part of [view, view.parent]) { lay_out_once(part) }
   const say = model.strings
   const facts = {title: "co2net", busy: "", notices: [], address: "", reload: 0}
   const root = el("div", {class: "app", lang: model.language})
