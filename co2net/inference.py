@@ -129,12 +129,14 @@ class Engine:
 
         A model whose files have changed is loaded anew when it is next asked for.
         """
-        from co2net import models
+        asked: Sequence[str | Path | Reconstructor] = self._asked or []
+        if self._asked is None:
+            from co2net import models  # and PyTorch, which the truth alone needs not
 
-        asked = [*(models.available() if self._asked is None else self._asked), *self.more()]
+            asked = models.available()
         found: dict[str, Reconstructor | str | Path] = {}
         stamps: dict[str, Any] = {}
-        for item in asked:
+        for item in [*asked, *self.more()]:
             if isinstance(item, str | Path):
                 name = Path(item).name
                 stamps[name] = _stamp(item)

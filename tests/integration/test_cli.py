@@ -1,4 +1,7 @@
-"""The command line as a person meets it: real processes, real files, one line for bad input."""
+"""The command line as a person meets it: real files, one line for bad input.
+
+A process of its own takes seconds to start: one has it where the test is about the process.
+"""
 
 import fcntl
 import json
@@ -13,35 +16,37 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from typer.testing import CliRunner, Result
 
-from co2net.cli import main
+from co2net.cli import app, main
+from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.schema import create_store
 from tests.synthetic import SyntheticSource
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
 def command(*words: object) -> list[str]:
     return [sys.executable, "-c", "from co2net.cli import main; main()", *map(str, words)]
 
 
-def co2net(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def co2net(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*words),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**ENVIRONMENT, **environment},
+        command(*words), capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT
     )
+
+
+def inside(*words: object, status: int = 0) -> Result:
+    """The same in this process."""
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == status, (done.output, done.exception)
+    return done
 
 
 def test_help_of_every_command_has_an_example():
     from typer.main import get_command
-
-    from co2net.cli import app
 
     def walk(group, words):
         for name, found in group.commands.items():
@@ -59,16 +64,14 @@ def test_data_commands_describe_a_store(store):
     assert row["simulated"] is True
     assert row["whole_months"] == ["2001-12", "2002-01", "2002-02"]
     assert row["stations"] == 12
-    verified = co2net("data", "verify", store)
-    assert verified.returncode == 1  # made up by formulas, and no Earth
+    verified = inside("data", "verify", store, status=1)  # made up by formulas, and no Earth
     assert "air_pressure: area mean" in verified.stdout
 
 
 def test_verify_fails_on_a_store_without_frames(tmp_path):
     world = SyntheticSource(LatLonGrid.regular(6, 8), "2001-12-01", "2001-12-03", sites=3)
     create_store(tmp_path / "w.zarr", world.grid, world.time, world.stations, world.attrs)
-    done = co2net("data", "verify", tmp_path / "w.zarr", "--json")
-    assert done.returncode == 1
+    done = inside("data", "verify", tmp_path / "w.zarr", "--json", status=1)
     assert json.loads(done.stdout)["faults"]
 
 
@@ -116,12 +119,8 @@ def test_reconstruct_of_the_truth_is_the_truth_and_cf(store, tmp_path):
     import xarray as xr
 
     out = tmp_path / "truth.zarr"
-    done = co2net(
-        *f"reconstruct --model truth --start 2002-01-05 --end 2002-01-06 --data {store}".split(),
-        "--out",
-        out,
-    )
-    assert done.returncode == 0, done.stderr
+    line = f"reconstruct --model truth --start 2002-01-05 --end 2002-01-06 --data {store}"
+    inside(*line.split(), "--out", out)
     data = xr.open_zarr(out)
     assert data.co2.dims == ("time", "lat", "lon")
     assert data.co2.attrs["units"] == "umol mol-1"
@@ -132,8 +131,9 @@ def test_reconstruct_of_the_truth_is_the_truth_and_cf(store, tmp_path):
 
 def train(store: Path, run: Path, *more: str) -> list[str]:
     words = "train --model co2net --preset XS --target absolute --steps 20 --batch 2 --seed 3"
-    words += " --validate-every 10 --checkpoint-every 5 --option patch=[6,6]"
-    return command(*words.split(), "--data", store, "--run", run, *more)
+    words += " --validate-every 10 --checkpoint-every 5"
+    words += " --option patch=[6,6] --option towers=spatial"
+    return [*words.split(), "--data", str(store), "--run", str(run), *more]
 
 
 def test_a_method_without_a_network_is_fitted_and_reconstructs(store, tmp_path):
@@ -141,37 +141,37 @@ def test_a_method_without_a_network_is_fitted_and_reconstructs(store, tmp_path):
 
     run, out = tmp_path / "run", tmp_path / "fields.zarr"
     fit = ("train", "--model", "interpolation-window", "--data", store, "--run", run)
-    done = co2net(*fit, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["frames"] == 59 * 8  # January and February of 2002
+    assert (
+        json.loads(inside(*fit, "--json").stdout)["frames"] == 59 * 8
+    )  # January and February of 2002
     span = ("--start", "2001-12-05", "--end", "2001-12-06", "--out", out)
-    done = co2net("reconstruct", "--model", run, "--data", store, *span)
-    assert done.returncode == 0, done.stderr
+    inside("reconstruct", "--model", run, "--data", store, *span)
     fields = xarray.open_zarr(out)["co2"].values
     assert fields.shape == (16, 18, 24)
     assert np.isfinite(fields).all()
-    again = co2net(*fit)
-    assert (again.returncode, "holds a run already" in again.stderr) == (2, True)
+    again = inside(*fit, status=1).exception
+    assert isinstance(again, UserError)
+    assert "holds a run already" in str(again)
 
 
 def test_a_killed_training_resumes_to_the_same_weights(store, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(train(store, whole), check=True, env=ENVIRONMENT, capture_output=True)
+    inside(*train(store, whole))
     # It stops itself after its first checkpoint, and so is met in the middle.
     pausing = os.pathsep.join([str(Path(__file__).with_name("pausing")), str(ROOT)])
     environment = {**ENVIRONMENT, "PYTHONPATH": pausing}
-    process = subprocess.Popen(train(store, broken), env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(*train(store, broken)), env=environment, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 300
     while not (broken / "state.safetensors").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (broken / "model.safetensors").exists(), "killed before the first validation"
-    subprocess.run(
-        train(store, broken, "--resume"), check=True, env=ENVIRONMENT, capture_output=True
-    )
+    inside(*train(store, broken, "--resume"))
     first, second = (load_file(run / "model.safetensors") for run in (whole, broken))
     assert first.keys() == second.keys()
     for name, values in first.items():
@@ -180,34 +180,26 @@ def test_a_killed_training_resumes_to_the_same_weights(store, tmp_path):
 
 def test_a_training_in_the_background_on_the_command_line(store, tmp_path, monkeypatch):
     """Every command of jobs, each with --json; in this process, but for the job's own."""
-    from typer.testing import CliRunner
-
-    from co2net.cli import app
-
     monkeypatch.setenv("CO2NET_RUNS", str(tmp_path / "runs"))
 
-    def told(words: str, status: int = 0) -> Any:
-        done = CliRunner().invoke(app, [*words.split(), "--json"])
-        assert done.exit_code == status, (done.output, done.exception)
-        return json.loads(done.stdout)
+    def told(words: str) -> Any:
+        return json.loads(inside(*words.split(), "--json").stdout)
 
     (tmp_path / "runs").mkdir()
     with (tmp_path / "runs" / ".device-cpu.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # so that it waits
-        words = " ".join(train(store, tmp_path / "run")[3:])
+        words = " ".join(train(store, tmp_path / "run"))
         row = told(words.replace("--steps 20", "--steps 2") + " --job --threads 1")
         assert (row["kind"], row["state"], row["spec"]["config"]["steps"]) == ("train", "queued", 2)
         assert [one["id"] for one in told("jobs list")] == [row["id"]]
         assert told("jobs show 1")["id"] == row["id"]
         assert told("jobs cancel 1")["state"] == "cancelled"
         assert told("jobs resume 1")["state"] == "queued"
-    log = CliRunner().invoke(app, ["jobs", "logs", "1", "-f"])  # until it ends
-    assert log.exit_code == 0
-    assert "succeeded: done" in log.output
-    assert CliRunner().invoke(app, ["jobs", "list"]).output.count("succeeded") == 1
+    assert "succeeded: done" in inside("jobs", "logs", 1, "-f").output  # until it ends
+    assert inside("jobs", "list").output.count("succeeded") == 1
     assert told("jobs logs 1")[-1]["share"] == 1.0
     assert (tmp_path / "run" / "model.safetensors").is_file()
     assert told("jobs rm 1") == {"removed": row["id"]}
     assert told("jobs list") == []
-    missing = CliRunner().invoke(app, ["jobs", "show", "1"])
+    missing = inside("jobs", "show", 1, status=1)
     assert str(missing.exception).startswith("no job '1' in")
