@@ -31,6 +31,7 @@ from tests.synthetic import SyntheticSource
 
 GRID = LatLonGrid.regular(12, 18)
 YEARS = Split("toy", train=((2002, 2002),), validation=((2003, 2003),), test=((2001, 2001),))
+pytestmark = pytest.mark.usefixtures("shallow")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def runs(source, tmp_path_factory) -> dict[str, Path]:
         tiled = name in ("co2net", "co2net-plus", "vit")
         config = TrainConfig(
             model=name, preset="XS", options={"patch": [6, 6]} if tiled else {}, steps=4, batch=2,
-            validate_every=2, validation_windows=8, precision="fp32",
+            validate_every=2, validation_windows=2, precision="fp32",
         )  # fmt: skip
         train(config, source, folders[name], device="cpu")
     return folders

@@ -27,6 +27,7 @@ from co2net.windows import Statistics
 from tests.synthetic import SyntheticSource
 
 GRID = LatLonGrid.regular(12, 18)
+pytestmark = pytest.mark.usefixtures("shallow")
 
 
 @pytest.fixture(scope="module")
@@ -270,13 +271,15 @@ def test_loss_is_a_mean_over_the_sphere():
 WORKER = """
 import math
 import sys
+from dataclasses import replace
 from co2net.grid import LatLonGrid
-from co2net.models import cyclegan
+from co2net.models import cyclegan, vit
 from co2net.training import TrainConfig, loop, train
 from tests.synthetic import SyntheticSource
 loop._LOG_EVERY = 1
 source = SyntheticSource(LatLonGrid.regular(12, 18), "2001-12-25", "2002-01-20")
 cyclegan.SIZES["XS"] = cyclegan.Size(8, 1, 8)
+vit.SIZES["XS"] = replace(vit.SIZES["XS"], depth=1)
 for model in ("vit", "cyclegan-paired"):
     options = {"patch": [6, 6]} if model == "vit" else {}
     settings = dict(model=model, preset="XS", options=options, steps=4, precision="fp32",
@@ -292,7 +295,7 @@ def test_two_processes_train_as_one(source, tmp_path, monkeypatch):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     root = Path(__file__).resolve().parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(root)}
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         str(script), str(tmp_path / "two"),
