@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
-from co2net.evaluation.cases import Case, CaseSeries
+from co2net.evaluation.cases import Case, CaseSeries, case_frames
 from co2net.inference import TRUTH
+from co2net.ocean.engine import Ocean
+from co2net.ocean.events import daily_means
 from co2net.regions import region
 from dashboard.maps.layers import nice_limits, number
+from dashboard.oceans.layers import SHOWN
+from dashboard.oceans.wording import OceanWording
 from dashboard.service import Service
 from dashboard.theme import line
 from dashboard.wording import Wording
@@ -74,12 +79,102 @@ def story(found: CaseSeries, words: Wording) -> str:
     return found.case.fill(lang, values)
 
 
+def sentences(words: Wording, *texts: str) -> str:
+    """One text; Chinese has no blanks between sentences."""
+    return ("" if words.state.lang == "zh" else " ").join(texts)
+
+
+def flux_series(
+    ocean: Ocean,
+    found: CaseSeries,
+    progress: Callable[[float, str], None] | None = None,
+    show: Callable[[CaseSeries], None] | None = None,
+) -> CaseSeries:
+    """Daily means of the flux through the sea of a case's region, mol m-2 yr-1.
+
+    Parameters
+    ----------
+    found
+        The case's CO2; the flux is that of the same names at the same frames.
+    progress
+        Told the share done, and the name.
+    show
+        Given the series after every name.
+
+    Raises
+    ------
+    UserError
+        When the region has no sea.
+    """
+    case, names = found.case, list(found.values)
+    models = [name for name in names if name != TRUTH]
+    times = ocean.engine.source.time[case_frames(ocean.engine, case, models, every(case))]
+    values: dict[str, NDArray[np.float64]] = {}
+    for n, name in enumerate(names):
+
+        def tell(share: float, name: str, n: int = n) -> None:
+            if progress is not None:
+                progress((n + share) / len(names), name)
+
+        tell(0.0, name)
+        days, own = daily_means(ocean, "flux", [name], case.region, times, tell)
+        values |= own
+        flux = CaseSeries(case, days, dict(values))
+        if show is not None:
+            show(flux)
+    return flux
+
+
+def flux_story(flux: CaseSeries, words: Wording) -> str:
+    """What the flux did, in numbers of this data set."""
+    t, truth = words.t, flux.values[TRUTH]
+    ends = dict(zip(("first", "last"), (truth[0], truth[-1]), strict=True))
+    numbers = {key: number(float(value), 2, signed=True) for key, value in ends.items()}
+    change = number(flux.change(truth), 2, signed=True)
+    text = t("cases.flux_story", **numbers, change=change, unit=SHOWN["flux"].unit)
+    if not flux.scores:
+        return text
+    best = flux.best
+    told = t(
+        "cases.flux_best",
+        name=words.layer_name(best),
+        change=number(flux.change(flux.values[best]), 2, signed=True),
+        rmse=number(flux.scores[best]["rmse"], 3),
+        unit=SHOWN["flux"].unit,
+    )
+    return sentences(words, text, told)
+
+
 def table(found: CaseSeries, words: Wording, theme: str) -> str:
     """HTML: every series' first, last, change, and scores; everything is escaped."""
+    note = words.t("cases.note")
+    if found.case.months:
+        note = sentences(words, note, words.t("cases.sampled", every=every(found.case)))
+    return _table(found, words, theme, "ppm", (1, 2), note)
+
+
+def flux_table(flux: CaseSeries, sea: OceanWording, theme: str) -> str:
+    """HTML: the same of the flux."""
+    t, unit = sea.session.t, SHOWN["flux"].unit
+    note = t("cases.flux_note", unit=unit, sign=sea.sign("flux"))
+    title = sea.measured("flux")
+    return _table(flux, sea.session, theme, unit, (2, 3), note, title)
+
+
+def _table(
+    found: CaseSeries,
+    words: Wording,
+    theme: str,
+    unit: str,
+    digits: tuple[int, int],
+    note: str,
+    title: str = "",
+) -> str:
     t = words.t
     columns = ["first", "last", "change", "rmse", "correlation", "amplitude"]
+    hints = {key: t(f"cases.{key}_hint", unit=unit) for key in columns}
     head = "".join(
-        f'<th scope="col" title="{escape(t(f"cases.{key}_hint"))}">{escape(t(f"cases.{key}"))}</th>'
+        f'<th scope="col" title="{escape(hints[key])}">{escape(t(f"cases.{key}"))}</th>'
         for key in columns
     )
     scores = found.scores
@@ -89,13 +184,11 @@ def table(found: CaseSeries, words: Wording, theme: str) -> str:
         drawn = line(name, theme)
         own = scores.get(name, {})
         cells = [
-            number(float(values[0]), 1),
-            number(float(values[-1]), 1),
-            number(found.change(values), 1, signed=True),
-            *(
-                number(own[key], 2) if key in own else ""
-                for key in ("rmse", "correlation", "amplitude")
-            ),
+            number(float(values[0]), digits[0]),
+            number(float(values[-1]), digits[0]),
+            number(found.change(values), digits[0], signed=True),
+            number(own["rmse"], digits[1]) if "rmse" in own else "",
+            *(number(own[key], 2) if key in own else "" for key in ("correlation", "amplitude")),
         ]
         row = "".join(
             f"<td{' class=best' if name == best and key == 'rmse' else ''}>{escape(cell)}</td>"
@@ -106,11 +199,9 @@ def table(found: CaseSeries, words: Wording, theme: str) -> str:
             f'<span class="key" style="background:{drawn.colour}"></span>'
             f"{escape(words.layer_name(name))}</th>{row}</tr>"
         )
-    note = t("cases.note")
-    if found.case.months:
-        note += " " + t("cases.sampled", every=every(found.case))
+    caption = f"<caption>{escape(title)}</caption>" if title else ""
     return (
-        f'<table><thead><tr><th scope="col"></th>{head}</tr></thead>'
+        f'<table>{caption}<thead><tr><th scope="col"></th>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table><p class=hint>{escape(note)}</p>"
     )
 

@@ -168,6 +168,7 @@ def _picture(browser: Browser, address: str, shot: Shot, height: int | None) -> 
         reduced_motion="reduce",
         has_touch=shot.width < 760,
     )
+    context.set_default_timeout(1000 * PATIENCE)
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda fault: faults.append(str(fault)))

@@ -235,6 +235,10 @@ def enso(
     law: LawOption = None,
     wind_height: HeightOption = None,
     every: StrideOption = 9,
+    maps: Annotated[
+        Path | None,
+        typer.Option("--maps", help="Also maps (.npz): El Nino and La Nina, of CO2 and flux."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Monthly CO2 and flux of the equatorial Pacific, and how they answer to the Nino-3.4 index.
@@ -243,7 +247,7 @@ def enso(
     """
     import numpy as np
 
-    from co2net.ocean import run
+    from co2net.ocean import composites, run
     from co2net.ocean.engine import QUANTITIES
     from co2net.ocean.enso import nino34, respond
 
@@ -252,6 +256,9 @@ def enso(
     index = nino34(ocean)
     with progress_bar("El Nino") as progress:
         series = run.write_enso(ocean, names, months, region, out, progress)
+    if maps is not None:
+        with progress_bar("maps of El Nino") as progress:
+            composites.write(ocean, names, maps, progress)
     rows: list[dict[str, Any]] = []
     for what, by_quantity in series.items():
         for quantity, values in by_quantity.items():

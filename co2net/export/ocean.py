@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from co2net.evaluation.cases import CaseSeries
 from co2net.export.charts import Words, _dress, _figure, _stroke
-from co2net.export.data import _axes, about, variable
+from co2net.export.data import _axes, about, case_dataset, variable
 from co2net.inference import TRUTH
 from co2net.layers import DIFFERENCE
 from co2net.ocean import acidity, enso, sink
@@ -78,6 +79,42 @@ def ocean_map_dataset(
     when = f"mean of {month}" if month else f"{time} UTC"
     title = f"{QUANTITIES[quantity].label}, {when}"
     data.attrs = about_ocean(ocean, [show], title, "global, NaN on land")
+    return data
+
+
+def composite_dataset(
+    ocean: Ocean, quantity: str, show: str, maps: Mapping[str, NDArray[Any]], found: enso.Composite
+) -> xr.Dataset:
+    """Maps of El Nino and La Nina, ``QUANTITY_nino``, ``_warm`` and ``_cold`` (lat, lon).
+
+    Parameters
+    ----------
+    show
+        As in `ocean_map_dataset`.
+    maps : nino, warm, cold -> (H, W)
+        El Nino less La Nina, and the anomaly of each.
+    found
+        Says which months they are means of.
+    """
+    import xarray as xr
+
+    titles = {"nino": "El Nino less La Nina", "warm": "El Nino", "cold": "La Nina"}
+    axes = _axes(ocean.engine, np.array([], "datetime64[s]"))
+    del axes["time"]
+    data = xr.Dataset(coords=axes)
+    for phase, values in maps.items():
+        attrs = _attrs(quantity, show)
+        attrs["long_name"] = f"mean anomaly of the {attrs['long_name']}: {titles[phase]}"
+        attrs["model"] = show.removeprefix(DIFFERENCE)
+        data[f"{quantity}_{phase}"] = (("lat", "lon"), values, attrs)
+    title = f"El Nino and La Nina, {QUANTITIES[quantity].label}"
+    data.attrs = about_ocean(ocean, [show], title, "global, NaN on land")
+    data.attrs |= {
+        "record": found.source,
+        "months_warm": " ".join(found.warm_months.astype(str)),
+        "months_cold": " ".join(found.cold_months.astype(str)),
+        "method": "means over these months of monthly means without seasons and trend",
+    }
     return data
 
 
@@ -186,6 +223,23 @@ def reef_dataset(
     return data
 
 
+def event_dataset(ocean: Ocean, co2: CaseSeries, flux: CaseSeries) -> xr.Dataset:
+    """Daily means of a case over the sea, ``co2_NAME(time)`` and ``flux_NAME(time)``.
+
+    Parameters
+    ----------
+    co2, flux
+        Of the same case and days, umol mol-1 and mol m-2 yr-1.
+    """
+    data = case_dataset(ocean.engine, co2)
+    known = about_ocean(ocean, list(flux.values), data.attrs["title"], co2.case.region)
+    data.attrs |= {key: known[key] for key in ("sea", "sea_licence", "transfer_law", "sign")}
+    for name, values in flux.values.items():
+        methods = {"cell_methods": "area: mean where sea time: mean (day)"}
+        data[variable("flux", name)] = ("time", values, _attrs("flux", name) | methods)
+    return data
+
+
 def nino_dataset(ocean: Ocean, nino: enso.Nino) -> xr.Dataset:
     """The Nino-3.4 index, ``anomaly(time)`` and ``index(time)``, K."""
     import xarray as xr
@@ -277,6 +331,28 @@ def reef_figure(data: xr.Dataset, words: Words, labels: tuple[str, str]) -> Figu
             for limit in acidity.RISK:
                 if limit == near or min(seen) < limit < max(seen):
                     axes.axhline(limit, color="#8a4b00", linewidth=1, linestyle="--")
+        _dress(axes, words)
+        axes.set_ylabel(label, fontsize=9)
+    panels[0].set_xlabel("")
+    panels[0].legend(fontsize=8, frameon=False)
+    return figure
+
+
+def event_figure(data: xr.Dataset, words: Words, labels: tuple[str, str]) -> Figure:
+    """CO2 in the air, and the flux below it.
+
+    Parameters
+    ----------
+    labels
+        Of the two axes.
+    """
+    figure = _figure(words, 8.0, 5.6)
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, quantity, label in zip(panels, ("co2", "flux"), labels, strict=True):
+        for key, one in data.data_vars.items():
+            if str(key).startswith(f"{quantity}_"):
+                name = one.attrs["model"]
+                axes.plot(data["time"].values, one.values, label=words.label(name), **_stroke(name))
         _dress(axes, words)
         axes.set_ylabel(label, fontsize=9)
     panels[0].set_xlabel("")

@@ -211,6 +211,26 @@ def maps(
     return out
 
 
+def propagated(
+    state: SeaState, pco2_sd: NDArray[Any], grid: LatLonGrid, where: NDArray[np.bool_]
+) -> Array:
+    """(H, W): the standard error of pH that one of pCO2 alone gives, NaN outside ``where``.
+
+    Parameters
+    ----------
+    state
+        Pressure, temperature, salinity, and alkalinity where it is known.
+    pco2_sd : (H, W) uatm
+    where : (H, W)
+        The sea.
+    """
+    alkali, _ = alkalinity(state.sst, state.salinity, grid.lat[:, None], grid.lon[None, :])
+    if state.alkalinity is not None:
+        alkali = state.alkalinity
+    pco2 = np.where(where, state.pco2, np.nan)
+    return solve(pco2, alkali, state.sst, state.salinity, errors=(pco2_sd, 0.0)).ph_sd
+
+
 # -- reefs --------------------------------------------------------------------------------------
 
 

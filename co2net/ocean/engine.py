@@ -77,6 +77,9 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity(
             "aragonite", "1", "saturation state of aragonite", of_model=True, monthly_only=True
         ),
+        Quantity(
+            "ph_error", "1", "error of pH from that of the CO2", of_model=True, monthly_only=True
+        ),
         Quantity("alkalinity", "umol kg-1", "total alkalinity", monthly_only=True),
         Quantity("sst", "degC", "sea surface temperature", monthly_only=True),
         Quantity("salinity", "1", "practical salinity", monthly_only=True),
@@ -236,6 +239,8 @@ class Ocean:
             return getattr(self._state(month), _OF_STATE[quantity])
         if quantity in ("ph", "aragonite", "alkalinity"):
             return self.chemistry(what, month, progress)[quantity]
+        if quantity == "ph_error":
+            return self.ph_error(what, month, progress)
         if what != TRUTH:
             error = self.error(quantity, what, month, progress)[1].mean(axis=0)
             return self.month(quantity, TRUTH, month) + error
@@ -314,6 +319,23 @@ class Ocean:
             found = acidity.maps(self._state(month), pco2, self.grid, self.sea > 0)
             self._put(key, found)
         return found
+
+    def ph_error(
+        self, what: str, month: str | np.datetime64, progress: Progress | None = None
+    ) -> Double:
+        """(H, W): what a model's error in the air's pCO2 is worth in pH; zero for the truth.
+
+        The root mean square error over every `STRIDE`\\ th frame of the month, propagated through
+        the carbonate system at the month's state. Errors of the sea itself have no part in it.
+        """
+        from co2net.ocean import acidity
+
+        month = as_month(month)
+        if what == TRUTH:
+            return np.where(self.sea > 0, 0.0, np.nan)
+        error = self.error("pco2_air", what, month, progress)[1].astype(np.float64)
+        sd = np.sqrt((error**2).mean(axis=0))
+        return acidity.propagated(self._state(month), sd, self.grid, self.sea > 0)
 
     def followed(
         self, what: str, month: str | np.datetime64, progress: Progress | None = None

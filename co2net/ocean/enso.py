@@ -254,16 +254,36 @@ def response(
 
 @dataclass(frozen=True)
 class Composite:
-    """Maps (H, W) of a quantity's mean anomaly in El Nino and La Nina, and how many months."""
+    """Maps of a quantity in El Nino and La Nina.
+
+    Parameters
+    ----------
+    warm, cold : (H, W)
+        Mean anomaly over the months of each.
+    warm_months, cold_months : (n,) datetime64[M]
+        Which these are.
+    units
+        Of the quantity.
+    source
+        What the months are of.
+    """
 
     warm: Array
     cold: Array
-    warm_months: int
-    cold_months: int
+    warm_months: Months
+    cold_months: Months
     units: str
+    source: str = ""
+
+    @property
+    def difference(self) -> Array:
+        """(H, W): El Nino less La Nina."""
+        return self.warm - self.cold
 
 
-def composite(nino: Nino, months: Months, fields: NDArray[Any], units: str = "") -> Composite:
+def composite(
+    nino: Nino, months: Months, fields: NDArray[Any], units: str = "", source: str = ""
+) -> Composite:
     """Mean anomalies of monthly maps in El Nino and La Nina.
 
     Parameters
@@ -271,6 +291,8 @@ def composite(nino: Nino, months: Months, fields: NDArray[Any], units: str = "")
     months : (n,) datetime64[M]
     fields : (n, H, W)
         Seasons and trend are taken out cell by cell.
+    units, source
+        Of the fields.
     """
     months = np.asarray(months, dtype="datetime64[M]")
     if months.size < FEWEST_MONTHS:
@@ -287,7 +309,7 @@ def composite(nino: Nino, months: Months, fields: NDArray[Any], units: str = "")
     sign = np.array([phase.get(int(m), 0) for m in number])
     empty = np.full(fields.shape[1:], np.nan)
     warm, cold = (rest[sign == s].mean(axis=0) if (sign == s).any() else empty for s in (1, -1))
-    return Composite(warm, cold, int((sign == 1).sum()), int((sign == -1).sum()), units)
+    return Composite(warm, cold, months[sign == 1], months[sign == -1], units, source)
 
 
 # -- the shipped record ---------------------------------------------------------------------------

@@ -38,7 +38,7 @@ export function render({model}) {
       line.dataset.model = row.model
       return line
     }))
-    const table = el("table", "", el("caption", "", spec.caption), el("thead", "", head), body)
+    const table = el("table", "", el("caption", "", el("span", "", spec.caption)), el("thead", "", head), body)
     scores.replaceChildren(el("div", "wide", table), el("p", "hint", spec.hint))
     if (focused) { scores.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus() }
   }
@@ -56,7 +56,7 @@ export function render({model}) {
         name.scope = "row"
         return el("tr", "", name, ...row.cells.flatMap((cell) => [el("td", "", cell.value, interval(cell.interval)), el("td", "document", cell.document)]))
       })
-      return el("div", "wide", el("table", "", el("caption", "", table.title), el("thead", "", head), el("tbody", "", ...rows)))
+      return el("div", table.columns.length > 1 ? "wide many" : "wide", el("table", "", el("caption", "", el("span", "", table.title)), el("thead", "", head), el("tbody", "", ...rows)))
     }))
   }
   const draw_empty = () => {

@@ -2,7 +2,7 @@
 export function render({model}) {
   const say = model.strings
   const facts = {chosen: "", head: {}, story: "", models: [], pair: [], shots: [], value_bar: null, difference_bar: null,
-                 table: "", faults: [], empty: {text: "", months: []}, links: {}, progress: ""}
+                 table: "", flux_table: "", flux: null, faults: [], empty: {text: "", months: []}, links: {}, progress: ""}
   const figures = model.get_child("figures")
   const root = el("div", "cases")
 
@@ -57,9 +57,11 @@ export function render({model}) {
   const progress = el("p", "progress")
   progress.setAttribute("role", "status")
   const chart = el("section", "chart", el("h3", "name", say.series), chips, el("div", "plot", figures[6]), progress)
+  const flux_title = el("h3", "name"), flux_fault = el("p", "fault"), flux_plot = el("div", "plot", figures[7])
+  const flux = el("section", "chart flux", flux_title, flux_fault, flux_plot)
   const numbers = el("section", "numbers")
   const body = el("div", "body",
-    el("div", "now", ...pair.map((one) => one.node), bars.value),
+    el("div", "left", el("div", "now", ...pair.map((one) => one.node), bars.value), flux),
     chart,
     el("div", "shots", el("div", "row-of-maps", ...shots.map((one) => one.node)), bars.difference),
     numbers)
@@ -105,12 +107,18 @@ export function render({model}) {
     one.node.setAttribute("aria-label", `${text.title}, ${text.when}`)
   })
   const draw_progress = () => { progress.textContent = facts.progress }
-  const draw_table = () => { numbers.innerHTML = facts.table }  // made and escaped by the server
+  const draw_table = () => { numbers.innerHTML = facts.table + facts.flux_table }  // made and escaped by the server
+  const draw_flux = () => {
+    flux.hidden = !facts.flux
+    flux_title.textContent = facts.flux?.title ?? ""
+    flux_fault.textContent = facts.flux?.fault ?? ""
+    flux_plot.hidden = Boolean(facts.flux?.fault)
+  }
   const drawers = [[["chosen"], draw_chosen], [["head"], draw_head], [["story", "faults"], draw_story], [["links"], draw_links],
     [["pair"], () => draw_panels(pair, facts.pair)], [["shots"], () => draw_panels(shots, facts.shots)],
     [["value_bar"], () => draw_colour_bar(bars.value, facts.value_bar)],
     [["difference_bar"], () => draw_colour_bar(bars.difference, facts.difference_bar)],
-    [["models"], () => draw_chips(chips, facts.models, (name) => model.send_msg({model: name}))], [["progress"], draw_progress], [["table"], draw_table], [["empty", "story"], draw_empty]]
+    [["models"], () => draw_chips(chips, facts.models, (name) => model.send_msg({model: name}))], [["progress"], draw_progress], [["table", "flux_table"], draw_table], [["flux"], draw_flux], [["empty", "story"], draw_empty]]
   const draw = (news) => drawers.forEach(([names, drawer]) => { if (names.some((name) => name in news)) { drawer() } })
   model.on("msg:custom", (news) => { Object.assign(facts, news); draw(news) })
   draw(facts)

@@ -90,7 +90,8 @@ export function render({model}) {
   }
   const draw_notes = () => notes.replaceChildren(...facts.notes.map((text) => el("li", "", text)))
   const draw_choices = () => {
-    const focused = root.getRootNode().activeElement?.dataset?.reach
+    const active = root.getRootNode().activeElement?.dataset ?? {}
+    const kind = "phase" in active ? "phase" : "reach", focused = active[kind]
     const reach = facts.choices.reach ? ["month", "all"].map((key) => {
       const button = el("button", "choice", say[`reach_${key}`])
       button.dataset.reach = key
@@ -98,10 +99,18 @@ export function render({model}) {
       button.addEventListener("click", () => send({reach: key}))
       return button
     }) : []
+    const phases = (facts.choices.phases ?? []).map((key) => {
+      const button = el("button", "choice", say[`mean_${key || "month"}`])
+      button.dataset.phase = key
+      button.setAttribute("aria-pressed", facts.choices.phase === key)
+      button.addEventListener("click", () => send({phase: key}))
+      return button
+    })
+    const label = phases.length ? [el("span", "label", say.on_the_map)] : []
     const clear = el("button", "choice clear", say.clear)
     clear.addEventListener("click", () => send({clear: "point"}))
-    choices.replaceChildren(...reach, ...(facts.choices.clear ? [clear] : []))
-    if (focused) { choices.querySelector(`[data-reach="${focused}"]`)?.focus() }
+    choices.replaceChildren(...label, ...phases, ...reach, ...(facts.choices.clear ? [clear] : []))
+    if (focused !== undefined) { choices.querySelector(`[data-${kind}="${focused}"]`)?.focus() }
   }
   const draw_empty = () => { empty.hidden = !facts.empty; whole.hidden = Boolean(facts.empty); empty.textContent = facts.empty }
   const drawers = {panel: draw_panel, bare: draw_panel, head: draw_head, tables: draw_tables, notes: draw_notes, choices: draw_choices,

@@ -77,10 +77,14 @@ export function render({model}) {
     meta.textContent = facts.head.meta ?? ""
     note.textContent = facts.head.note ?? ""
   }
-  const table = (caption, columns, rows) => {
-    const top = el("tr", "", el("th", ""), ...columns.map((text) => el("th", "", text)))
+  const table = (caption, columns, rows, parts = []) => {
+    const twice = parts.length ? [el("tr", "", el("th", ""), ...columns.flatMap(() => parts.map((text) => el("th", "", text))))] : []
+    const top = el("thead", "", el("tr", "", el("th", ""), ...columns.map((text) => el("th", "", text))), ...twice)
     top.querySelectorAll("th").forEach((cell) => { cell.scope = "col" })
-    return el("div", "wide", el("table", "", el("caption", "", caption), el("thead", "", top), el("tbody", "", ...rows.map((row) => {
+    if (parts.length) {
+      top.rows[0].querySelectorAll("th:not(:first-child)").forEach((cell) => { cell.colSpan = parts.length; cell.scope = "colgroup" })
+    }
+    return el("div", "wide", el("table", "", el("caption", "", caption), top, el("tbody", "", ...rows.map((row) => {
       const key = el("span", "key"), name = el("th", "", key, row.label)
       key.style.background = row.colour
       name.scope = "row"
@@ -89,9 +93,8 @@ export function render({model}) {
   }
   const draw_table = () => scores.replaceChildren(...(facts.table.length ? [table(say.scores, [say.rmse, say.bias, say.correlation], facts.table)] : []))
   const draw_held = () => {
-    const columns = [say.rmse, say.bias, say.correlation].flatMap((text) => [`${text}, ${say.as_input}`, `${text}, ${say.as_withheld}`])
     held.replaceChildren(...(facts.held.empty ? [el("h3", "", say.held), el("p", "hint lines", facts.held.empty)]
-      : [table(say.held, columns, facts.held.rows), el("p", "hint", facts.held.about ?? "")]))
+      : [table(say.held, [say.rmse, say.bias, say.correlation], facts.held.rows, [say.as_input, say.as_withheld]), el("p", "hint", facts.held.about ?? "")]))
   }
   const draw_bar = () => {
     map_title.textContent = facts.caption.title ?? ""

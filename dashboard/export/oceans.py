@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from co2net.export import ocean as files
 from co2net.inference import TRUTH
 from co2net.ocean import enso
 from co2net.ocean.basins import basin, basins, reefs
+from co2net.ocean.composites import composites
 from co2net.ocean.engine import QUANTITIES, STRIDE, Ocean
 from co2net.regions import Region
 from dashboard.export.view import ALL, Exports, Offers
@@ -36,6 +38,7 @@ class OceanExports(Exports):
         super().__init__(service, state)
         self.ocean: Ocean = service.ocean
         self.named = OceanWording(self)
+        self.named.ocean = self.ocean
         self.chosen = Choices(self.state, service.source, tuple(self.ocean.months()))
 
     @property
@@ -53,8 +56,14 @@ class OceanExports(Exports):
         layer, ocean = self.chosen.layer, self.ocean
         values = sea.field(ocean, layer)
         time = self.service.source.time[layer.frame]
-        data = files.ocean_map_dataset(ocean, layer.quantity, layer.show, values, layer.month, time)
-        stamp = layer.month or np.datetime_as_string(time, unit="m")
+        if layer.phase:
+            maps = {one: sea.field(ocean, replace(layer, phase=one)) for one in sea.PHASES}
+            found = composites(ocean, layer.quantity, layer.what)
+            data = files.composite_dataset(ocean, layer.quantity, layer.show, maps, found)
+        else:
+            args = layer.quantity, layer.show, values, layer.month, time
+            data = files.ocean_map_dataset(ocean, *args)
+        stamp = layer.phase or layer.month or np.datetime_as_string(time, unit="m")
         name = export.file_name(layer.quantity, layer.show, stamp, suffix=path.suffix[1:])
         if path.suffix[1:] not in export.FIGURE_FORMATS:
             export.save_data(data, path)

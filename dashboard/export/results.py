@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +13,14 @@ from co2net.errors import UserError
 from co2net.evaluation.cases import Case, case_series, load_cases
 from co2net.evaluation.network import at_stations, cycle_of_year, frames_of_month
 from co2net.evaluation.report import CASES, MARGINS, SCORES, STATIONS
+from co2net.export import ocean as files
 from co2net.layers import DIFFERENCE, TRUTH, nice_limits
 from co2net.regions import region
 from co2net.source import nearest_frame
-from dashboard.casebook import every, frames_of, limits_of, missing_months
+from dashboard.casebook import every, flux_series, frames_of, limits_of, missing_months
 from dashboard.choices import case_models, station_code, station_models, station_month
 from dashboard.export.view import ALL, Exports, Offers, dates
+from dashboard.oceans.wording import OceanWording
 from dashboard.pages import shown_model
 from dashboard.results import (
     SHIPPED,
@@ -103,11 +106,21 @@ class CaseExports(Exports):
         return case_series(self.service.engine, self.case, models, every(self.case))
 
     def series(self, path: Path) -> str:
-        """Daily means over the region."""
-        data = export.case_dataset(self.service.engine, self._series())
-        title = (*self._title(), dates(self.case))
-        words = self.words(data, title, "UTC", f"{self.t('map.co2')} (ppm)")
-        self.write(path, data, lambda data: export.series_figure(data, words))
+        """Daily means over the region; of a case over the sea, with the flux."""
+        found, flux = self._series(), None
+        if self.case.kind == "ocean":
+            with suppress(UserError):  # a data set of which no sea is known has none
+                flux = flux_series(self.service.ocean, found)
+        title, label = (*self._title(), dates(self.case)), f"{self.t('map.co2')} (ppm)"
+        if flux is None:
+            data = export.case_dataset(self.service.engine, found)
+            words = self.words(data, title, "UTC", label)
+            self.write(path, data, lambda data: export.series_figure(data, words))
+        else:
+            data = files.event_dataset(self.service.ocean, found, flux)
+            words = self.words(data, title, "UTC")
+            labels = (label, OceanWording(self).measured("flux"))
+            self.write(path, data, lambda data: files.event_figure(data, words, labels))
         return export.file_name(self.case.key, "series", suffix=path.suffix[1:])
 
     def scores(self, path: Path) -> str:

@@ -61,13 +61,10 @@ def gradient(colours: Sequence[str], steps: int = 24) -> list[str]:
 def colour_bar(label: str, shown: Display, low: float, high: float) -> dict[str, Any]:
     """What the browser needs to draw a colour bar: label with unit, colours, ticks in percent."""
     span = high - low
-    digits = 0 if all(v == int(v) for v in ticks(low, high)) else 1
-    if span < 1:
-        digits = 2
+    places = ticks(low, high)
+    digits = next((d for d in range(6) if np.allclose(places, np.round(places, d), 1e-6, 1e-9)), 6)
     return {
         "label": f"{label} ({shown.unit})",
         "colours": gradient(palette("diverging" if shown.diverging else "sequential")),
-        "ticks": [
-            {"at": 100 * (v - low) / span, "text": number(v, digits)} for v in ticks(low, high)
-        ],
+        "ticks": [{"at": 100 * (v - low) / span, "text": number(v, digits)} for v in places],
     }

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from co2net.ocean.basins import basins, reefs
+from co2net.ocean.composites import COMPOSED
 from co2net.ocean.engine import QUANTITIES
 from co2net.regions import region
 from co2net.source import FieldSource
-from dashboard.oceans.layers import FIRST, Layer, shown_as
+from dashboard.oceans.layers import FIRST, PHASES, Layer, shown_as
 from dashboard.state import ViewState
 
 
@@ -49,17 +50,23 @@ class Choices:
         return self.months[int(away.argmin())]
 
     @property
+    def phase(self) -> str:
+        """Which composite the map shows, one of `PHASES`; else empty."""
+        word = str(self.state.details.get("mean", ""))
+        return word if word in PHASES and self.quantity in COMPOSED else ""
+
+    @property
     def momentary(self) -> bool:
         """Whether the map is of the time, not of its month."""
         wanted = self.state.details.get("mean") == "moment" or not self.months
-        return wanted and not QUANTITIES[self.quantity].monthly_only
+        return wanted and not (self.phase or QUANTITIES[self.quantity].monthly_only)
 
     @property
     def layer(self) -> Layer:
         """What the map shows, of which time."""
         show = shown_as(self.quantity, self.state.show, self.state.world.models)
-        month = "" if self.momentary else self.month
-        return Layer(self.quantity, show, month, self.state.frame)
+        month = "" if self.momentary or self.phase else self.month
+        return Layer(self.quantity, show, month, self.state.frame, self.phase)
 
     @property
     def place(self) -> str:

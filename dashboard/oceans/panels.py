@@ -34,7 +34,7 @@ Months = NDArray[np.datetime64]
 Tell = Callable[[float, str], None]
 Show = Callable[[Any], None]
 
-LEAST = {"ph": 0.02, "aragonite": 0.1, "flux": 0.2, "ice": 0.1}
+LEAST = {"ph": 0.02, "ph_error": 0.001, "aragonite": 0.1, "flux": 0.2, "ice": 0.1}
 """Least height of an axis, so that noise stays small."""
 
 
@@ -57,6 +57,8 @@ class Subject:
     models
     reef
         Key of the chosen reef.
+    phase
+        Which composite the map shows; empty: none.
     every
         Whether series go over all months of the data.
     count
@@ -70,6 +72,7 @@ class Subject:
     point: tuple[float, float] | None
     models: tuple[str, ...]
     reef: str
+    phase: str
     every: bool
     count: int
 
@@ -166,6 +169,7 @@ class SeriesPanel(Panel):
         super().__init__(words)
         plot = chart("ocean-series", time=words.session.state.lang)
         self._lines = Lines(plot, "@x{%F %H:%M} UTC", {"@x": "datetime"})
+        plot.yaxis.formatter.use_scientific = False
         self._now = Span(dimension="height", line_width=1.5, line_color="#ff2d78", visible=False)
         plot.add_layout(self._now)
         self.plots = [plot]
@@ -173,6 +177,12 @@ class SeriesPanel(Panel):
     def of_models(self, subject: Subject) -> bool:
         """See `Panel`."""
         return QUANTITIES[subject.quantity].of_model
+
+    def _names(self, subject: Subject) -> tuple[str, ...]:
+        """Whose series are drawn; of an error, those that can have one."""
+        if subject.quantity == "ph_error":
+            return subject.models or (TRUTH,)
+        return subject.names if self.of_models(subject) else (TRUTH,)
 
     def _monthly(self, subject: Subject) -> bool:
         return subject.every or QUANTITIES[subject.quantity].monthly_only
@@ -186,7 +196,7 @@ class SeriesPanel(Panel):
     def compute(self, ocean: Ocean, subject: Subject, tell: Tell, show: Show) -> None:
         """See `Panel`."""
         monthly, quantity, point = self._monthly(subject), subject.quantity, subject.point
-        names = subject.names if self.of_models(subject) else (TRUTH,)
+        names = self._names(subject)
         all_months = ocean.months()
         if monthly:
             x = np.array(all_months, dtype="datetime64[M]")
@@ -234,7 +244,7 @@ class SeriesPanel(Panel):
         """See `Panel`."""
         words, quantity = self.words, subject.quantity
         shown, found = SHOWN[quantity], self.found
-        names = subject.names if self.of_models(subject) else (TRUTH,)
+        names = self._names(subject)
         x = np.array([], "datetime64[ms]") if found is None else found.x
         values = {} if found is None else found.values
         if found is not None and found.months and x.size:
@@ -263,7 +273,7 @@ class SeriesPanel(Panel):
             "head": self._head(subject),
             "tables": self._tables(subject, names),
             "notes": [
-                *(f"{words.session.layer_name(name)}: {text}" for name, text in faults.items()),
+                *words.faults(faults),
                 *self._notes(subject),
             ],
             "choices": self._choices(subject) | {"clear": subject.point is not None},
@@ -296,7 +306,7 @@ class SeriesPanel(Panel):
         t, found, shown = self.words.session.t, self.found, SHOWN[subject.quantity]
         if found is None or not found.means:
             return []
-        truth = found.means.get(TRUTH, np.nan)
+        truth, apart = found.means.get(TRUTH, np.nan), TRUTH in names
         rows = [
             self._row(
                 name,
@@ -304,7 +314,7 @@ class SeriesPanel(Panel):
                     number(found.means[name], shown.digits + 1, signed=shown.diverging),
                     "" if name == TRUTH
                     else number(found.means[name] - truth, shown.digits + 1, signed=True),
-                ],
+                ][: 1 + apart],
             )
             for name in names
             if name in found.means
@@ -313,7 +323,9 @@ class SeriesPanel(Panel):
         return [
             {
                 "caption": t("oceans.mean_over", month=self.words.month(subject.month)),
-                "columns": [t("oceans.mean_value") + unit, t("oceans.less_truth") + unit],
+                "columns": [t(f"oceans.{key}") + unit for key in ("mean_value", "less_truth")][
+                    : 1 + apart
+                ],
                 "rows": rows,
             }
         ]
@@ -329,6 +341,8 @@ class SeriesPanel(Panel):
             notes.append(t("oceans.sampled", every=STRIDE))
         if QUANTITIES[subject.quantity].monthly_only:
             notes.append(t("oceans.monthly_only"))
+        if subject.quantity == "ph_error":
+            notes.append(t("oceans.ph_error_how", every=STRIDE))
         if subject.quantity in ("ph", "aragonite"):
             notes.append(t("oceans.sea_follows"))
         return notes
@@ -425,10 +439,7 @@ class SinkPanel(Panel):
         else:
             notes.append(t("oceans.year_needs"))
         if found is not None:
-            notes += [
-                f"{'' if key == 'place' else words.session.layer_name(key) + ': '}{text}"
-                for key, text in found.faults.items()
-            ]
+            notes += words.faults(found.faults)
         return {
             "head": {"title": t("oceans.sink_title"), "meta": meta},
             "tables": self._tables(subject, regions) if rows else [],

@@ -17,7 +17,7 @@ from co2net.ocean.engine import Ocean
 from dashboard.maps.figures import tooltip
 from dashboard.maps.layers import number
 from dashboard.oceans.charts import Lines, broken, interval, placed
-from dashboard.oceans.layers import SHOWN
+from dashboard.oceans.layers import PHASES, SHOWN
 from dashboard.oceans.panels import LEAST, Panel, Show, Subject, Tell
 from dashboard.oceans.wording import OceanWording
 from dashboard.plots import chart, paint, span
@@ -293,10 +293,20 @@ class NinoPanel(Panel):
         self.paint(theme)
         notes = [t("oceans.nino_how", threshold=f"{enso.THRESHOLD:g}"), t("oceans.lag_how")]
         if found is not None:
-            notes.insert(0, t("oceans.nino_source", source=found.nino.source))
+            nino, told = found.nino, t.told
             sources = {one.source for one in found.responses.values()}
-            notes[1:1] = [t("oceans.response_source", source=source) for source in sorted(sources)]
-            notes += [f"{words.session.layer_name(k)}: {v}" for k, v in found.faults.items()]
+            notes[:0] = [
+                *(
+                    t("oceans.months_of", phase=t(f"oceans.{name}"), count=when.size,
+                      months=words.months(when))
+                    for name, when in (("warm", nino.months[nino.phase > 0]),
+                                       ("cold", nino.months[nino.phase < 0]))
+                ),
+                t("oceans.composite_how"),
+                t("oceans.nino_source", source=told(nino.source)),
+                *(t("oceans.response_source", source=told(source)) for source in sorted(sources)),
+            ]  # fmt: skip
+            notes += words.faults(found.faults)
         sign = words.sign(quantity)
         return {
             "head": {
@@ -305,7 +315,7 @@ class NinoPanel(Panel):
             },
             "tables": self._tables(names, unit),
             "notes": notes,
-            "choices": {},
+            "choices": {"phase": subject.phase, "phases": ["", *PHASES]},
         }
 
     def _tables(self, names: Sequence[str], unit: str) -> list[dict[str, Any]]:
@@ -320,9 +330,9 @@ class NinoPanel(Panel):
                 self._row(
                     name,
                     [
-                        number(one.warm, 3, signed=True),
-                        number(one.cold, 3, signed=True),
-                        interval(one.slope[best], one.low[best], one.high[best], 3),
+                        number(one.warm, 2, signed=True),
+                        number(one.cold, 2, signed=True),
+                        interval(one.slope[best], one.low[best], one.high[best], 2),
                         f"{int(one.lags[best])}",
                         number(float(one.correlation[best]), 2, signed=True),
                     ],

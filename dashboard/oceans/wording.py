@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from co2net.ocean.basins import basin
+from co2net.ocean.composites import composites
 from co2net.ocean.engine import Ocean
 from dashboard.oceans.layers import SHOWN, Layer
 from dashboard.wording import Wording
@@ -47,6 +51,8 @@ class OceanWording:
         """Quantity, unit and sign, for the map's colour bar."""
         parts = [self.measured(layer.quantity), self.sign(layer.quantity)]
         text = ", ".join(part for part in parts if part)
+        if layer.phase:
+            text = self.session.t("oceans.anomaly_of", what=text)
         return self.session.t("oceans.difference_of", what=text) if layer.apart else text
 
     def place(self, key: str) -> str:
@@ -57,6 +63,19 @@ class OceanWording:
         name = found.name_zh if self.session.state.lang == "zh" else found.name_en
         return self.session.t.or_else(f"region.{key}", name)
 
+    def phase(self, key: str) -> str:
+        """What a composite is called."""
+        return self.session.t(f"oceans.mean_{key}")
+
+    def months(self, months: NDArray[np.datetime64]) -> str:
+        """Months by name, runs of them by the first and the last."""
+        when = months.astype("datetime64[M]")
+        runs = np.split(when, np.flatnonzero(np.diff(when.astype(int)) > 1) + 1)
+        names = [
+            str(run[0]) if run.size == 1 else f"{run[0]} – {run[-1]}" for run in runs if run.size
+        ]
+        return ", ".join(names) or "–"
+
     def month(self, month: str) -> str:
         """A month in words."""
         time = np.datetime64(month, "M").item()
@@ -65,10 +84,24 @@ class OceanWording:
         return f"{time:%B %Y}"
 
     def when(self, layer: Layer) -> str:
-        """The month of a mean, or the time."""
+        """The month of a mean, the time, or of how many months a composite is made."""
+        if layer.phase and self.ocean is not None:
+            found = composites(self.ocean, layer.quantity, layer.what)
+            counts = {"warm": found.warm_months.size, "cold": found.cold_months.size}
+            return self.session.t(f"oceans.of_{layer.phase}", **counts)
+        if layer.quantity == "ph_error":
+            return self.session.t("oceans.rms_of", month=self.month(layer.month))
         if layer.month:
             return self.session.t("oceans.mean_of", month=self.month(layer.month))
         return self.session.when(layer.frame)
+
+    def faults(self, found: Mapping[str, str]) -> list[str]:
+        """Why something of a model is not there, by name; ``place`` is no model."""
+        t, name = self.session.t, self.session.layer_name
+        return [
+            t.told(text) if key == "place" else f"{name(key)}: {t.told(text)}"
+            for key, text in found.items()
+        ]
 
     def simulated(self) -> list[str]:
         """That the data set is simulated, where it is."""

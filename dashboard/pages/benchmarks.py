@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -340,8 +341,10 @@ class BenchmarksView:
                             "document": _number(found, "document", 2),
                         }
                     )
-                label = name if len(periods) < 2 else f"{name}, {period}"
-                rows.append({"name": label, "setting": first.get("setting", ""), "cells": cells})
+                label = t.or_else(f"bench.row_{'_'.join(re.findall('[a-z]+', name))}", name)
+                label += "" if len(periods) < 2 else f", {period}"
+                setting = ", ".join(t.told(one) for one in first.get("setting", "").split(", "))
+                rows.append({"name": label, "setting": setting, "cells": cells})
             data = self._results.origins[key].get("data") or {}
             words = [t("bench.table", name=key), t("bench.ours_on", title=data.get("title", "–"))]
             if data.get("simulated"):

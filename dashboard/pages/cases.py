@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Lock
 from time import monotonic
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import panel as pn
 import param
-from bokeh.models import ColumnDataSource, DatetimeTicker, FixedTicker, HoverTool, Span
 from numpy.typing import NDArray
 from panel.custom import Children
 
@@ -20,15 +20,29 @@ from co2net.evaluation.cases import Case, CaseSeries, case_series, load_cases
 from co2net.inference import TRUTH
 from co2net.regions import region
 from co2net.source import nearest_frame
-from dashboard.casebook import every, frames_of, limits_of, missing_months, story, table
+from dashboard.casebook import (
+    every,
+    flux_series,
+    flux_story,
+    flux_table,
+    frames_of,
+    limits_of,
+    missing_months,
+    sentences,
+    story,
+    table,
+)
+from dashboard.casechart import MARKS as MOMENTS
+from dashboard.casechart import CaseChart
 from dashboard.choices import CASE_LINES as LINES
 from dashboard.choices import case_models
 from dashboard.components import Part, css, dropdown, js
-from dashboard.maps.figures import MapFigures, tooltip
+from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import CO2, DIFFERENCE, colour_bar, display
 from dashboard.numbers import Numbers
+from dashboard.oceans.layers import SHOWN
+from dashboard.oceans.wording import OceanWording
 from dashboard.pages import Page, one_model, shown_model
-from dashboard.plots import chart, paint, span
 from dashboard.service import Frame, Latest
 from dashboard.state import ViewState, World
 from dashboard.theme import line
@@ -36,18 +50,15 @@ from dashboard.theme import line
 if TYPE_CHECKING:
     from dashboard.session import Session
 
-MOMENTS = 4
-"""Most moments whose difference maps are shown."""
 _PAIR = ("truth", "model")
 _TELL_SECONDS = 0.3
-_DAY = 86.4e6  # ms
 
 
 class CasesPart(Part):
     """The list of cases, and the chosen one.
 
-    Told: ``chosen``, ``head``, ``story``, ``models``, ``panels``, ``bars``, ``table``, ``empty``,
-    ``links``, ``progress``.
+    Told: ``chosen``, ``head``, ``story``, ``models``, ``panels``, ``bars``, ``table``, ``flux``,
+    ``empty``, ``links``, ``progress``.
     """
 
     cases = param.List(default=[])
@@ -79,6 +90,7 @@ class CasesView:
         self._first = next(iter([*whole, *self.cases]), "")
         self.case: Case | None = None
         self._series: CaseSeries | None = None
+        self._flux: CaseSeries | None = None
         self._limits: dict[str, tuple[float, float]] = {}
         self._asked: tuple[Any, ...] = ()
         self._lock = Lock()
@@ -88,8 +100,13 @@ class CasesView:
         self._moments_asked: tuple[Any, ...] = ()
         self.pair = self._maps(_PAIR)
         self.shots = self._maps([f"moment{n}" for n in range(MOMENTS)])
-        self._plot = self._figure()
-        plots = [*self.pair.figures, *self.shots.figures, self._plot]
+        lang, of_flux = session.state.lang, SHOWN["flux"]
+        self._words = OceanWording(session)
+        co2 = f"{t('map.co2')} (ppm)"
+        self._chart = CaseChart("case-series", "s", co2, "ppm", 2, 2.0, lang)
+        self._flux_chart = CaseChart("case-flux", "f", of_flux.unit, of_flux.unit, 3, 0.1, lang)
+        charts = [self._chart.plot, self._flux_chart.plot]
+        plots = [*self.pair.figures, *self.shots.figures, *charts]
         self.board = CasesPart(
             self._said,
             strings=t.section("cases") | {"computing": t("shell.computing")},
@@ -116,31 +133,6 @@ class CasesView:
             on_tap=lambda lat, lon: None,
             on_box=lambda *box: None,
         )
-
-    def _figure(self) -> Any:
-        t = self.session.t
-        plot = chart("case-series", y_label=f"{t('map.co2')} (ppm)", time=self.session.state.lang)
-        empty: dict[str, Any] = {"day": np.array([]), "label": []}
-        self._data = ColumnDataSource(empty | {f"s{n}": np.array([]) for n in range(LINES)})
-        self._lines = [
-            plot.line("day", f"s{n}", source=self._data, line_width=2.6 if n == 0 else 1.9)
-            for n in range(LINES)
-        ]
-        self._dots = [
-            plot.scatter("day", f"s{n}", source=self._data, size=5, line_color=None)
-            for n in range(LINES)
-        ]
-        self._now = Span(dimension="height", line_width=1.5, line_color="#ff2d78")
-        plot.add_layout(self._now)
-        self._marks = [
-            Span(dimension="height", line_width=1, line_dash="dotted", visible=False)
-            for _ in range(MOMENTS)
-        ]
-        for mark in self._marks:
-            plot.add_layout(mark)
-        self._hover = HoverTool(renderers=[self._lines[0]], mode="vline")
-        plot.add_tools(self._hover)
-        return plot
 
     def _entry(self, case: Case) -> dict[str, str]:
         lang = self.session.state.lang
@@ -263,7 +255,7 @@ class CasesView:
             state.frame = moments[len(moments) // 2]  # comes back here
             return
         self.board.tell(links=self._links())
-        self._now.location = self._stamp(state.frame)
+        self._mark()
         self._ask_frame()
         if self._due:
             self._due = False
@@ -282,12 +274,13 @@ class CasesView:
         source = self.session.service.source
         return [nearest_frame(source, moment) for moment in self.case.moments[:MOMENTS]]
 
-    def _stamp(self, index: int) -> float:
-        """Where a frame lies on the axis of the chart."""
-        time = self.session.service.source.time[index]
-        day = time.astype("datetime64[D]")
-        hour = float((time - day).astype(np.int64)) * 1e3
-        return float(self._places(np.array([day]))[0]) - _DAY / 2 + hour
+    def _mark(self) -> None:
+        """The time of the page, and the moments, on the charts."""
+        assert self.case is not None
+        time = self.session.service.source.time
+        moments = [time[frame] for frame in self._moment_frames()]
+        for one in (self._chart, self._flux_chart):
+            one.mark(self.case, time[self.session.state.frame], moments)
 
     # -- maps ---------------------------------------------------------------------------
 
@@ -448,36 +441,44 @@ class CasesView:
         except _StaleError:
             return
         self.session.deliver(partial(self._show_series, asked, found, faults, True))
+        if found is not None and case.kind == "ocean":
+            with suppress(_StaleError):
+                self._compute_flux(asked, found)
 
-    def _places(self, days: NDArray[np.datetime64]) -> NDArray[np.float64]:
-        """Where days lie on the axis of the chart (ms): months that are compared, side by side."""
-        assert self.case is not None
-        stamps = days.astype("datetime64[D]").astype(np.float64) * _DAY + _DAY / 2
-        for n, (start, _) in enumerate(self.case.spans if self.case.months else ()):
-            mine = days.astype("datetime64[M]") == start.astype("datetime64[M]")
-            stamps[mine] += n * 40 * _DAY - float(start.astype(np.int64)) * _DAY
-        return stamps
+    def _compute_flux(self, asked: tuple[Any, ...], found: CaseSeries) -> None:
+        """What passes through the sea's surface in the case, name after name."""
+        told = [0.0]
 
-    def _span_axis(self, case: Case, days: NDArray[np.float64]) -> None:
-        pad = max(0.02 * (days[-1] - days[0]), 0.5 * _DAY)
-        self._plot.x_range.update(start=float(days[0] - pad), end=float(days[-1] + pad))
-        axis = self._plot.xaxis[0]
-        if case.months:
-            middles = [(n * 40 + 15.5) * _DAY for n in range(len(case.months))]
-            axis.ticker = FixedTicker(ticks=middles)
-            axis.major_label_overrides = dict(zip(middles, case.months, strict=True))
-        else:
-            axis.ticker = DatetimeTicker(desired_num_ticks=5)
-            axis.major_label_overrides = {}
+        def progress(share: float, name: str) -> None:
+            if self._asked != asked or self.session.closed:
+                raise _StaleError
+            if monotonic() - told[0] > _TELL_SECONDS:
+                told[0] = monotonic()
+                self.session.deliver(partial(self._show_progress, asked, name, share))
+
+        def show(flux: CaseSeries) -> None:
+            self.session.deliver(partial(self._show_flux, asked, flux, "", False))
+
+        flux, fault = None, ""
+        try:
+            flux = flux_series(self.session.service.ocean, found, progress, show)
+        except UserError as error:
+            fault = str(error)
+        self.session.deliver(partial(self._show_flux, asked, flux, fault, True))
 
     def _clear_series(self) -> None:
         assert self.case is not None
-        self._series = None
-        time = self.session.service.source.time[frames_of(self.case, self.session.service)]
-        self._span_axis(self.case, self._places(time.astype("datetime64[D]")))
-        empty: dict[str, Any] = {"day": np.array([]), "label": []}
-        self._data.data = empty | {f"s{n}": np.array([]) for n in range(LINES)}
-        self.board.tell(table="", story="", faults=[], progress="")
+        self._series = self._flux = None
+        case, session = self.case, self.session
+        days = session.service.source.time[frames_of(case, session.service)].astype("datetime64[D]")
+        for one in (self._chart, self._flux_chart):
+            one.clear(case, np.unique(days))
+        flux: dict[str, str] | None = None
+        if case.kind == "ocean":
+            title = [self._words.quantity("flux"), self._words.sign("flux")]
+            flux = {"title": " · ".join([*title, *self._words.simulated()]), "fault": ""}
+        session_facts: dict[str, Any] = {"table": "", "flux_table": "", "story": "", "faults": []}
+        self.board.tell(**session_facts, flux=flux, progress="")
 
     def _show_progress(self, asked: tuple[Any, ...], name: str, share: float) -> None:
         if asked == self._asked:
@@ -495,55 +496,47 @@ class CasesView:
     ) -> None:
         if asked != self._asked:
             return
-        case, session = self.cases[asked[0]], self.session
-        lines = [f"{session.layer_name(name)}: {text}" for name, text in faults.items()]
+        session = self.session
+        told = session.t.told
+        lines = [f"{session.layer_name(name)}: {told(text)}" for name, text in faults.items()]
         if last:
             self.board.tell(progress="", faults=lines)
         if found is None:
             return
         self._series = found
-        names = list(found.values)
-        days = self._places(found.days)
-        data: dict[str, Any] = {"day": days, "label": found.days.astype(str)}
-        for n in range(LINES):
-            there = n < len(names)
-            data[f"s{n}"] = found.values[names[n]] if there else np.full(days.size, np.nan)
-        # Lines break between months that are compared.
-        cuts = np.flatnonzero(np.diff(days) > 5 * _DAY) + 1
-        for name in [name for name in data if name.startswith("s")]:
-            data[name] = np.insert(data[name], cuts, np.nan)
-        for name in ("day", "label"):
-            data[name] = np.insert(data[name], cuts, data[name][cuts - 1])
-        self._data.data = data
-        span(self._plot.y_range, list(found.values.values()), 2.0)
-        self._span_axis(case, days)
-        for n, mark in enumerate(self._marks):
-            moments = self._moment_frames()
-            mark.visible = n < len(moments)
-            if n < len(moments):
-                mark.location = self._stamp(moments[n])
+        self._chart.show(found)
+        self._mark()
         self._paint()
         self.board.tell(table=table(found, session, session.state.theme))
         if last:
             self.board.tell(story=story(found, session))
 
+    def _show_flux(
+        self, asked: tuple[Any, ...], flux: CaseSeries | None, fault: str, last: bool
+    ) -> None:
+        if asked != self._asked or self._series is None:
+            return
+        session = self.session
+        if last:
+            self.board.tell(
+                progress="", flux=self.board.facts["flux"] | {"fault": session.t.told(fault)}
+            )
+        if flux is None:
+            return
+        self._flux = flux
+        self._flux_chart.show(flux)
+        self._paint()
+        self.board.tell(flux_table=flux_table(flux, self._words, session.state.theme))
+        if last:
+            words = (story(self._series, session), flux_story(flux, session))
+            self.board.tell(story=sentences(session, *words))
+
     def _paint(self) -> None:
-        theme = self.session.state.theme
-        paint(self._plot, theme)
-        names = (TRUTH, *self.models())
-        if self._series is not None:
-            names = tuple(self._series.values)
-        for strokes, dots, name in zip(self._lines, self._dots, names, strict=False):
-            drawn = line(name, theme)
-            strokes.glyph.update(line_color=drawn.colour, line_dash=list(drawn.dash))
-            dots.glyph.update(fill_color=drawn.colour)
-        for mark in self._marks:
-            mark.line_color = line(TRUTH, theme).colour
-        rows = [
-            (self.session.layer_name(name), f"@s{n}{{0.00}} ppm")
-            for n, name in enumerate(names[:LINES])
-        ]
-        self._hover.tooltips = tooltip("@label", rows, theme)
+        session = self.session
+        for one, found in ((self._chart, self._series), (self._flux_chart, self._flux)):
+            names = (TRUTH, *self.models()) if found is None else tuple(found.values)
+            labels = {name: session.layer_name(name) for name in names}
+            one.paint(session.state.theme, labels)
 
     # -- words --------------------------------------------------------------------------
 

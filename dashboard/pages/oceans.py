@@ -16,15 +16,16 @@ from co2net.errors import UserError
 from co2net.inference import TRUTH
 from co2net.layers import DIFFERENCE
 from co2net.ocean.basins import basin, basins, boxes, reefs
+from co2net.ocean.composites import COMPOSED
 from co2net.ocean.engine import QUANTITIES, Ocean
 from co2net.regions import Region, box_region
 from dashboard.components import Part, css, dropdown, js
 from dashboard.maps.layers import colour_bar
 from dashboard.oceans import layers as sea
 from dashboard.oceans.choices import Choices, went_to
-from dashboard.oceans.layers import FIRST, SHOWN, Layer
+from dashboard.oceans.layers import FIRST, PHASES, SHOWN, Layer
 from dashboard.oceans.panels import Panel, SeriesPanel, SinkPanel, Subject
-from dashboard.oceans.watch import AcidityPanel, NinoPanel
+from dashboard.oceans.watch import AcidityPanel, NinoPanel, answering
 from dashboard.oceans.wording import OceanWording
 from dashboard.pages import Page
 from dashboard.pages.maps import Arrangement, MapView
@@ -113,7 +114,7 @@ class OceansView(MapView):
             ocean = self.session.service.ocean
             return ocean, tuple(ocean.months()), ""
         except UserError as error:
-            return None, (), str(error)
+            return None, (), self.session.t.told(str(error))
 
     def _opened(self, found: tuple[Ocean | None, tuple[str, ...], str]) -> None:
         self.ocean, self._months, fault = found
@@ -159,6 +160,7 @@ class OceansView(MapView):
             point=state.point,
             models=state.models,
             reef=chosen.reef,
+            phase=chosen.phase,
             every=chosen.every,
             count=self._counted,
         )
@@ -170,7 +172,7 @@ class OceansView(MapView):
         t = self.session.t
         self._picks = {
             name: dropdown(name, t(f"oceans.{name}"), width, partial(self._chose, name), options={})
-            for name, width in (("quantity", 210), ("show", 190), ("mean", 148), ("month", 112))
+            for name, width in (("quantity", 210), ("show", 190), ("mean", 176), ("month", 112))
         }
         return list(self._picks.values())
 
@@ -186,7 +188,7 @@ class OceansView(MapView):
             if value != self.chosen.month:
                 self._go_to(value)
         elif name == "mean":
-            state.keep(mean="moment" if value == "moment" else "")
+            state.keep(mean="" if value == "month" else value)
         else:
             state.keep(quantity="" if value == FIRST else value)
 
@@ -241,10 +243,17 @@ class OceansView(MapView):
             self._went_to(message["place"])
         elif message.get("reef") in reefs():
             state.keep(reef=message["reef"])
+        elif message.get("phase") in ("", *PHASES):
+            state.keep(mean=message["phase"], quantity=self._composed())
         elif message.get("reach") in ("month", "all"):
             state.keep(reach="all" if message["reach"] == "all" else "")
         elif message.get("clear") == "point":
             state.point = None
+
+    def _composed(self) -> str:
+        """What the address keeps of the quantity of which there are composites."""
+        quantity = answering(self.chosen.quantity)
+        return "" if quantity == FIRST else quantity
 
     def sync(self) -> None:
         """See `MapView`."""
@@ -253,18 +262,23 @@ class OceansView(MapView):
         of_model = QUANTITIES[layer.quantity].of_model
         shows = {session.layer_name(name): name for name in (TRUTH, *models)}
         shows |= {session.layer_name(DIFFERENCE + name): DIFFERENCE + name for name in models}
+        if layer.quantity == "ph_error":
+            shows = {session.layer_name(name): name for name in models or (TRUTH,)}
         means = {t("oceans.mean_month"): "month", t("oceans.mean_moment"): "moment"}
+        if layer.quantity in COMPOSED:
+            means |= {self.words.phase(key): key for key in PHASES}
+        mean = layer.phase or ("month" if layer.month else "moment")
         monthly = QUANTITIES[layer.quantity].monthly_only
         for name, options, value, there in (
             ("quantity", self.words.quantities(), layer.quantity, True),
             ("show", shows, layer.show, of_model),
-            ("mean", means, "month" if layer.month else "moment", not monthly and self._months),
+            ("mean", means, mean, not monthly and self._months),
             ("month", {month: month for month in self._months}, layer.month, layer.month),
         ):
             self._picks[name].visible = bool(there)
             if there:
                 self._picks[name].param.update(options=options, value=value)
-        furniture = _FURNITURE if layer.month else _FURNITURE | {"bar"}
+        furniture = _FURNITURE if layer.month or layer.phase else _FURNITURE | {"bar"}
         if furniture != self.furniture:
             self.furniture = furniture
             session.shell.furniture = sorted(furniture)
@@ -280,6 +294,8 @@ class OceansView(MapView):
             self._placed = placed
             changed = changed | {"region"}
         super().update(changed)
+        of_air = self.chosen.quantity == "co2" and not self.chosen.phase
+        self.figures.set_stations(self.session.state.stations and of_air)
         self._show_panel("theme" in changed)
 
     _placed = ""
@@ -311,20 +327,21 @@ class OceansView(MapView):
                 self.session.deliver(partial(self._announce, layer, f"{share:.0%}"))
 
         values = np.full(ocean.grid.shape, np.nan, dtype=np.float32)
-        fault, scale = "", (-1.0, 1.0)
+        fault, scale, when = "", (-1.0, 1.0), ""
         try:
             values = sea.field(ocean, layer, progress)
             scale = sea.limits(ocean, layer, self.session.state)
+            when = self.words.caption(layer)
         except UserError as error:
             fault = str(error)
         except _StaleError:
             return None
-        return layer, values, scale, fault
+        return layer, values, scale, when, fault
 
     def _apply(self, result: Any) -> None:
         if result is None:
             return
-        layer, values, (low, high), fault = result
+        layer, values, (low, high), when, fault = result
         session = self.session
         if session.view is not self or layer != self._layer:
             return
@@ -339,12 +356,14 @@ class OceansView(MapView):
         bar["label"] = self.words.of_layer(layer)
         title = {
             "title": f"{label} · {name}",
-            "when": self.words.caption(layer),
+            "when": when,
             "note": session.t("map.absent") if fault else "",
             "waiting": False,
         }
         self.maps.tell(titles=[title], bars=[bar, None])
-        session.painted(session.state.frame, {layer.show: fault} if fault else {})
+        session.painted(
+            session.state.frame, {layer.show: self.session.t.told(fault)} if fault else {}
+        )
 
     # -- the panels ---------------------------------------------------------------------
 
@@ -404,7 +423,7 @@ class OceansView(MapView):
         except _StaleError:
             return
         except UserError as error:
-            fault = str(error)
+            fault = self.session.t.told(str(error))
         self.session.deliver(partial(self._finish, panel, subject, asked, fault))
 
     def _show_progress(self, asked: tuple[Any, ...], name: str, share: float) -> None:
@@ -431,7 +450,8 @@ class OceansView(MapView):
         facts = panel.draw(subject)
         if self.ocean is not None:
             known = self.ocean.fields
-            text = self.session.t("oceans.sea_is", title=known.title, note=known.note)
+            t = self.session.t
+            text = t("oceans.sea_is", title=t.told(known.title), note=t.told(known.note))
             facts["notes"] = [*facts["notes"], text]
         self.board.tell(**facts)
 
@@ -456,7 +476,7 @@ PAGE = Page(
     OceansView,
     {
         "quantity": _quantity,
-        "mean": _one_of("moment"),
+        "mean": _one_of("moment", *PHASES),
         "basin": lambda word, world: _one_of(*basins()[1:])(word, world),
         "panel": _one_of(*(make.key for make in PANELS)),
         "reef": lambda word, world: _one_of(*reefs())(word, world),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, MultiLine, Span
+from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Span
 from numpy.typing import NDArray
 from panel.custom import Child
 
@@ -310,9 +310,7 @@ class StationsView:
             self.figures.set_stations(False)
             self.figures.fit()
         if fresh or changed & {"theme"}:
-            self.figures.set_theme(state.theme)
-            for lines in self.figures.figures[0].select({"type": MultiLine}):
-                lines.line_color = TOKENS[state.theme]["muted"]  # there is no field below them
+            self.figures.set_theme(state.theme, coast="muted")  # there is no field below it
             self._paint()
         if fresh or changed & {"details", "models", "months"}:
             self._offer()
@@ -546,11 +544,20 @@ class StationsView:
             }
             self.board.tell(cycle="")
             return
-        values = [cycle.values[name][:, n] for name in names]
-        nothing = np.full(len(cycle.months), np.nan)
+        # Lines break where a month is missing.
+        numbers = np.array([int(month[5:]) for month in cycle.months])
+        every = np.arange(numbers.min(), numbers.max() + 1)
+
+        def broken(series: NDArray[np.float64]) -> NDArray[np.float64]:
+            out = np.full(every.size, np.nan)
+            out[numbers - every[0]] = series
+            return out
+
+        values = [broken(cycle.values[name][:, n]) for name in names]
+        nothing = np.full(every.size, np.nan)
         self._month_data.data = {
-            "month": [f"{int(month[5:])}" for month in cycle.months],
-            "observed": cycle.observed[:, n],
+            "month": every.astype(str).tolist(),
+            "observed": broken(cycle.observed[:, n]),
         } | {f"s{k}": values[k] if k < len(values) else nothing for k in range(LINES)}
         span(self._months.y_range, [cycle.observed[:, n], *values], 2.0)
         year = cycle.months[0][:4]
@@ -597,7 +604,11 @@ class StationsView:
                 }
             )
         about = held.about or {}
-        words = [str(about.get("how", "")), str(about.get("command", "")), str(about.get("commit"))]
+        words = [
+            t.told(str(about.get("how", ""))),
+            str(about.get("command", "")),
+            str(about.get("commit")),
+        ]
         return {
             "empty": "" if rows else t("stations.held_none", code=code),
             "rows": rows,
