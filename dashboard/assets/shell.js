@@ -166,6 +166,15 @@ export function render({model, view, el: host}) {
   }
   const left = () => { if (!document.fullscreenElement && model.presenting) { stop() } }
   document.addEventListener("keydown", pressed)
+
+  // The lists of the tool bar and the drawer open by themselves at a click only.
+  root.addEventListener("keydown", (event) => {
+    const [target] = event.composedPath()
+    if (target.matches?.("[role=combobox][aria-haspopup]") && [" ", "Enter", "ArrowDown", "ArrowUp"].includes(event.key)) {
+      event.preventDefault()
+      target.click()
+    }
+  })
   document.addEventListener("fullscreenchange", left)
 
   const draw = () => {
