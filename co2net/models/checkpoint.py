@@ -36,6 +36,7 @@ from co2net.models.interpolation import (
     run_method,
 )
 from co2net.models.layers import parameter_count
+from co2net.models.lean import lean
 from co2net.models.packing import pack, unpack
 from co2net.models.registry import create, info
 from co2net.source import FieldSource, Index
@@ -107,6 +108,15 @@ class NetworkReconstructor:
     def _lock(self) -> Any:
         return Lock()
 
+    @cached_property
+    def _lean(self) -> Network:
+        return lean(self.network, self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        device = next(self.network.parameters()).device
+        return torch.bfloat16 if fast_bf16(device) else torch.float32
+
     def reader(self, source: FieldSource) -> WindowReader:
         """Windows of a source, as this network reads them.
 
@@ -146,10 +156,9 @@ class NetworkReconstructor:
     ) -> NDArray[np.float32]:
         """(n, C, T, H, W), (n, T, 2) -> (n, H, W): the normalised target, one thread at a time."""
         device = next(self.network.parameters()).device
-        dtype = torch.bfloat16 if fast_bf16(device) else torch.float32
-        with self._lock, torch.inference_mode(), autocast(device, dtype):
-            x = torch.from_numpy(inputs).to(device, dtype)
-            co2 = self.network(x, torch.from_numpy(clock).to(device)).co2
+        with self._lock, torch.inference_mode(), autocast(device, self._dtype):
+            x = torch.from_numpy(inputs).to(device, self._dtype)
+            co2 = self._lean(x, torch.from_numpy(clock).to(device)).co2
         return co2.float().cpu().numpy()
 
 

@@ -108,7 +108,7 @@ class Towers(nn.Module):
 
     def read(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The same from tubelets of two frames (B, T/2, N, C * 2 * p * q)."""
-        space, time = self._tokens(patches)
+        space, time = self.tokens(patches)
         depth = len(self.space_blocks if self.spatial else self.time_blocks)
         for layer in range(depth):
             if space is not None:
@@ -119,13 +119,19 @@ class Towers(nn.Module):
                 to_space = self.exchange[2 * layer](space, time)
                 to_time = self.exchange[2 * layer + 1](time, space)
                 space, time = space + to_space, time + to_time
+        return self.finish(space, time)
+
+    def finish(
+        self, space: Tensor | None, time: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The norms after the last layer."""
         if space is not None:
             space = self.space_norm(space)
         if time is not None:
             time = self.time_norm(time)
         return space, time
 
-    def _tokens(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def tokens(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Both towers' tokens in one product.
 
         The spatial tower reads the even frames, counted from one (the last frame is among

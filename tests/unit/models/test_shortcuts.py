@@ -55,7 +55,7 @@ def test_tokens_of_both_towers_in_one_product(used):
     towers = Towers(len(LAYOUT.channels), LAYOUT, (6, 12), Size(32, 1), used)
     towers.start()
     x, _ = window()
-    space, time = towers._tokens(patchify(x, (6, 12), 2))
+    space, time = towers.tokens(patchify(x, (6, 12), 2))
     if space is not None:
         plain = towers.space_tokens(patchify(x[:, :, 1::2], (6, 12), 1)) + towers.space_place
         torch.testing.assert_close(space, plain, atol=1e-5, rtol=1e-5)
