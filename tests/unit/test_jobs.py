@@ -504,7 +504,7 @@ def test_a_signal_reaches_a_process_that_leads_no_group():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     found = Process.of(child.pid)
     found.send(signal.SIGTERM)
-    assert child.wait(30) == -signal.SIGTERM
+    assert child.wait(300) == -signal.SIGTERM
     child.stdin.close()
     with pytest.raises(ProcessLookupError):
         found.send(signal.SIGTERM)

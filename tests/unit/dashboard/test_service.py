@@ -38,7 +38,7 @@ def test_only_the_newest_work_waits():
 
     def work(n):
         begun.set()
-        go.wait(5)
+        go.wait(60)
         return n
 
     def note(n):
@@ -47,11 +47,11 @@ def test_only_the_newest_work_waits():
             finished.set()
 
     latest.submit(lambda: work(0), note)
-    begun.wait(5)
+    begun.wait(60)
     for n in range(1, 10):
         latest.submit(lambda n=n: work(n), note)
     go.set()
-    assert finished.wait(5)
+    assert finished.wait(60)
     assert done == [0, 9]
     pool.shutdown()
     assert latest.idle
@@ -95,7 +95,7 @@ def test_work_that_fails_does_not_stop_the_next(caplog):
     latest.submit(lambda: 1 // 0, lambda _: None)
     pool.submit(lambda: None).result()
     latest.submit(lambda: 1, lambda _: seen.set())
-    assert seen.wait(5)
+    assert seen.wait(60)
     pool.shutdown()
 
 
@@ -131,7 +131,8 @@ def test_dots_of_the_stations_are_in_the_units_of_their_panel(service):
     assert np.isnan(frame.sites[2]).all()
 
 
-def test_a_model_that_takes_its_time_is_shown_later(tmp_path):
+def test_a_model_that_takes_its_time_is_shown_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("co2net.inference.BLOCK_SECONDS", 60.0)  # so that vit counts as quick
     source = SyntheticSource(start="2002-01-01", end="2002-01-10")
     hold = tmp_path / "hold"
     hold.touch()
@@ -139,7 +140,11 @@ def test_a_model_that_takes_its_time_is_shown_later(tmp_path):
     service = Service(Engine(source, models=models))
     try:
         service.frame(("truth", "vit"), 20, patience=None)  # what is there already is quick
-        frame = service.frame(("truth", "vit", "diff:sloth"), 20, patience=2.0)
+        asked = ("truth", "vit", "diff:sloth")
+        for patience in (0.5, 5.0, 60.0):  # until a busy machine has made what is quick
+            frame = service.frame(asked, 20, patience=patience)
+            if "vit" not in frame.waiting:
+                break
         assert frame.waiting == {"diff:sloth": {"sloth"}}
         assert np.isfinite(frame.fields[:2]).all()
         done = threading.Event()
@@ -226,7 +231,7 @@ def test_sessions_leave_nothing_behind(service):
         _cleanup_doc(document)
         gone += [weakref.ref(session), weakref.ref(session.view.figures)]
         del session, document
-    for _ in range(300):  # until the work that they asked for is done
+    for _ in range(1200):  # until the work that they asked for is done
         gc.collect()
         if not any(ref() for ref in gone):
             break

@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "stall":
             self.wfile.write(rest[:1000])
             self.wfile.flush()
-            self.server.released.wait(5)
+            self.server.released.wait(60)
             self.close_connection = True
         else:
             self.wfile.write(rest)

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections import Counter, deque
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,8 @@ from co2net.grid import LatLonGrid
 from tests.synthetic import SyntheticSource
 from tests.unit.datasets.originals import write_day
 
-QUICK = Policy(attempts=3, first_wait=0.01, longest_wait=0.3, timeout=0.5)
+QUICK = Policy(attempts=3, first_wait=0.01, longest_wait=0.3)
+STALLING = replace(QUICK, timeout=1.0)
 CONTENT = bytes(range(256)) * 4000
 
 
@@ -88,7 +90,7 @@ def test_a_file_from_elsewhere_is_taken_over_when_its_length_is_right(site, tmp_
 @pytest.mark.parametrize("fault", ["truncate", "stall"])
 def test_a_broken_transfer_goes_on_where_it_stopped(site, tmp_path, fault):
     put(site, "a.nc", CONTENT, fault, fault)
-    assert fetch(site, tmp_path, "a.nc").fetched == ("a.nc",)
+    assert fetch(site, tmp_path, "a.nc", policy=STALLING).fetched == ("a.nc",)
     assert (tmp_path / "a.nc").read_bytes() == CONTENT
     starts = site.starts("/a.nc")
     assert len(starts) == 3
@@ -238,8 +240,9 @@ def test_the_final_name_never_holds_half_a_file(site, tmp_path):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    fetch(site, tmp_path, "a.nc")
-    time.sleep(0.01)
+    fetch(site, tmp_path, "a.nc", policy=STALLING)
+    while not seen and watcher.is_alive():
+        time.sleep(0.01)
     stop.set()
     watcher.join()
     assert seen == {len(CONTENT)}
