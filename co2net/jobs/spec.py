@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import cache
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -136,7 +137,7 @@ class Spec:
         if not isinstance(kind, str) or kind not in KINDS:
             raise UserError(f"kind of job {str(kind)[:40]!r}: choose {', '.join(KINDS)}")
         made = KINDS[kind]
-        hints = get_type_hints(made)
+        hints = _hints(kind)
         known = {f.name for f in fields(made)}
         for name, value in values.items():
             if name not in known:
@@ -677,6 +678,11 @@ def _threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@cache
+def _hints(kind: str) -> dict[str, Any]:
+    return get_type_hints(KINDS[kind])
 
 
 def _fits(value: Any, hint: Any) -> bool:
