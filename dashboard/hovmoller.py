@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import panel as pn
 from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LinearColorMapper, Range1d, Span
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ from co2net.errors import UserError
 from dashboard.components import Board
 from dashboard.maps.figures import tooltip
 from dashboard.maps.layers import colour_bar, derived, display
-from dashboard.plots import chart, paint
+from dashboard.plots import chart, paint, pane
 from dashboard.service import Latest, Service
 from dashboard.theme import palette
 
@@ -65,7 +64,7 @@ class Hovmoller:
             layout="single",
             roles=["hovmoller"],
             maps=0,
-            figures=[pn.pane.Bokeh(plot, sizing_mode="stretch_both")],
+            figures=[pane(plot)],
             sizing_mode="stretch_both",
         )
 

@@ -18,7 +18,7 @@ from dashboard.maps.figures import tooltip
 from dashboard.maps.layers import number
 from dashboard.maps.projection import format_point
 from dashboard.numbers import Numbers
-from dashboard.plots import chart, paint
+from dashboard.plots import chart, paint, pane
 from dashboard.service import Latest, Service
 from dashboard.state import MOST
 from dashboard.theme import line
@@ -38,6 +38,7 @@ class Inspector:
         empty: dict[str, Any] = {"time": np.array([], "datetime64[ms]")}
         self._data = ColumnDataSource(empty | {f"s{n}": np.array([]) for n in range(_SLOTS)})
         self._wanted: tuple[Any, ...] = ()
+        self._placed: set[str] = set()
         self._plot = self._figure()
         names = ("at", *(f"s{n}" for n in range(_SLOTS)))
         self._bins = ColumnDataSource({name: np.array([]) for name in names})
@@ -45,10 +46,11 @@ class Inspector:
         self.part = InspectorPart(
             self._said,
             strings=session.t.section("inspector"),
-            series=pn.pane.Bokeh(self._plot, sizing_mode="stretch_both"),
-            histogram=pn.pane.Bokeh(self._spread, sizing_mode="stretch_both"),
+            series=pn.Column(sizing_mode="stretch_both", margin=0),
+            histogram=pn.Column(sizing_mode="stretch_both", margin=0),
             sizing_mode="stretch_both",
         )
+        session.when_there(self.opened)
 
     def _figure(self) -> figure:
         label = self.session.t("map.co2") + " (ppm)"
@@ -151,9 +153,16 @@ class Inspector:
 
     def opened(self) -> None:
         """Show what came while the inspector was closed."""
+        self._put(self.part.series, self._plot)
         self.mark(self.session.state.frame)
         if self.session.numbers is not None:
             self.show_numbers(self.session.numbers)
+
+    def _put(self, place: pn.Column, plot: figure) -> None:
+        """Put a chart into its place when the inspector is first seen with it."""
+        if self._seen and plot.name not in self._placed:
+            self._placed.add(plot.name)
+            self.session.when_there(partial(place.append, pane(plot)))
 
     @property
     def _seen(self) -> bool:
@@ -204,6 +213,7 @@ class Inspector:
             found = numbers.shares.get(names[n]) if n < len(names) else None
             data[f"s{n}"] = blank if found is None else np.append(100 * found, 0.0)
         self._bins.data = data
+        self._put(self.part.histogram, self._spread)
         self._spread.x_range.update(start=float(edges[0]), end=float(edges[-1]))
         top = max((float(100 * share.max()) for share in numbers.shares.values()), default=1.0)
         self._spread.y_range.update(start=0.0, end=1.05 * top)

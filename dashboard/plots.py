@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import DatetimeTickFormatter, FactorRange, Range1d
+import panel as pn
+from bokeh.models import DatetimeTickFormatter, FactorRange, GlyphRenderer, Range1d
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
@@ -53,6 +54,7 @@ def chart(
         min_border=4,
         min_border_right=14,
         outline_line_color=None,
+        title=None,
         name=name,
     )
     plot.background_fill_alpha = plot.border_fill_alpha = 0
@@ -70,6 +72,17 @@ def chart(
     if y_factors is None:
         plot.yaxis.ticker.desired_num_ticks = 5
     return plot
+
+
+def pane(plot: figure) -> pn.pane.Bokeh:
+    """A figure that fills its place on the page, without the looks that nothing here gives it.
+
+    Bokeh has a glyph of its own for everything that is selected, not selected or muted.
+    """
+    for renderer in plot.renderers:
+        if isinstance(renderer, GlyphRenderer):
+            renderer.nonselection_glyph = renderer.muted_glyph = None
+    return pn.pane.Bokeh(plot, sizing_mode="stretch_both")
 
 
 def paint(plot: figure, theme: str) -> None:

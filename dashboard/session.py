@@ -122,6 +122,12 @@ class Session(Wording):
         bar.param.watch(self._played, "playing")
         return bar
 
+    def later(self, part: Any) -> pn.Column:
+        """The place of a part that comes when the page has been shown without it."""
+        place = pn.Column(sizing_mode="stretch_both", margin=0)
+        self.when_there(partial(place.append, part))
+        return place
+
     def _shell(self) -> Shell:
         shell = Shell(
             self._shell_said,
@@ -136,7 +142,7 @@ class Session(Wording):
             toolbar=self._toolbar,
             inspector=self.inspector.part,
             bar=self.bar,
-            drawer=self._drawer(),
+            drawer=pn.Column(sizing_mode="stretch_width", css_classes=["controls"]),
             sizing_mode="stretch_both",
         )
         for name, target in (("page", "page"), ("language", "lang"), ("scheme", "theme")):
@@ -144,9 +150,15 @@ class Session(Wording):
         state = self.state
         shell.param.watch(lambda event: state.param.update(present=event.new), "presenting")
         shell.param.watch(lambda event: self.inspector.opened(), "inspector_open")
+        shell.param.watch(self._drawer_opened, "drawer_open")
         return shell
 
-    def _drawer(self) -> pn.Column:
+    def _drawer_opened(self, event: Any) -> None:
+        """Make what is in the drawer when it is first opened."""
+        if not self.shell.drawer.objects:
+            self.shell.drawer[:] = self._settings()
+
+    def _settings(self) -> list[Any]:
         t, state = self.t, self.state
         projection = pmui.Select(
             label=t("drawer.projection"),
@@ -250,7 +262,7 @@ class Session(Wording):
         def heading(key: str) -> pmui.Typography:
             return pmui.Typography(t(key), variant="subtitle2", margin=(12, 0, 2, 0))
 
-        return pn.Column(
+        return [
             projection,
             centre,
             heading("drawer.scale"),
@@ -266,9 +278,7 @@ class Session(Wording):
                 variant="body2",
                 margin=0,
             ),
-            sizing_mode="stretch_width",
-            css_classes=["controls"],
-        )
+        ]
 
     # -- what views share ---------------------------------------------------------------
 
@@ -640,19 +650,28 @@ class Session(Wording):
     def deliver(self, job: Callable[[], None]) -> None:
         """Run something in the session's own thread, as one message to the browser.
 
-        Until the browser has the page, it waits: what changes between the sending of the page
-        and its first word back would be lost.
+        What is there before the browser asks for the page goes with it. After that it waits until
+        the browser has it: what changes in between would be lost.
         """
-        with self._gate:
-            if not self._loaded:
-                self._early.append(job)
-                return
         if self._document.session_context is not None:
             self._document.add_next_tick_callback(partial(self._run, job))
 
     def _run(self, job: Callable[[], None]) -> None:
+        session = self._document.session_context.session
+        with self._gate:
+            if not self._loaded and session is not None and session.connection_count:
+                self._early.append(job)
+                return
         with hold(self._document):
             job()
+
+    def when_there(self, job: Callable[[], None]) -> None:
+        """Run something in the session's own thread when the browser has shown the page."""
+        with self._gate:
+            if not self._loaded:
+                self._early.append(job)
+                return
+        job()
 
     def _browser_is_there(self) -> None:
         with self._gate:

@@ -1,11 +1,12 @@
-// The fields of a page's maps, painted below the lines that Bokeh draws; dots and wind above them.
+// The maps of a page: fields and lines below what Bokeh draws, dots and wind above it.
 //
-// Bokeh keeps ranges, tools, coast, graticule and outlines. What a frame changes goes past it: the
+// Bokeh keeps ranges, tools and what the mouse can be over. What a frame changes goes past it: the
 // cells come in one message (`dashboard.maps.figures`), and every pixel of a map is looked up in
 // them through a table of cells and weights, which is made anew only when the view is another.
 
 const MOST = 1.5e6   // pixels of a map; a larger one is stretched
 const PAUSE = 100    // milliseconds until a figure that is not shown is looked for again
+const CHOSEN = "#ff2d78"
 
 // Where k lies in ascending values, walking on from the place before.
 const walk = (values, k, at, last) => {
@@ -119,19 +120,35 @@ const packed = (colour) => {  // "#rrggbb" as a pixel of an image
   return (0xff000000 | (n & 0xff) << 16 | n & 0xff00 | n >> 16) >>> 0
 }
 
+// Lines with NaN in between as a path in the plane of the map.
+function path_of(x, y) {
+  const path = new Path2D()
+  for (let n = 0, on = false; n < x.length; n++) {
+    if (x[n] !== x[n]) { on = false; continue }
+    if (on) { path.lineTo(x[n], y[n]) } else { path.moveTo(x[n], y[n]) }
+    on = true
+  }
+  return path
+}
+
 class Painter {
   constructor(args, index) {
-    const {frame, mappers, style, geo, sites, dots} = args
+    const {frame, mappers, style, geo, lines, chosen, sites, dots} = args
     Object.assign(this, args, {index, grid: grid_of(args)})
     this.room = new Float32Array(this.grid.row * this.grid.lat.length)
     this.tables = new Map()
     this.hands = new Map()  // for every figure its view and our canvases
     this.colours = new Map()
+    this.paths = new Map()  // lines in the plane of the map, by name
+    this.changes = 0        // of what lies still while frames come
     this.waiting = this.due = false
     const soon = () => this.soon()
     geo.properties.data.change.connect(() => { this.tables.clear(); soon() })
     frame.patching.connect(soon)
-    for (const source of [style, sites]) { source.properties.data.change.connect(soon) }
+    for (const source of [style, lines, chosen]) {
+      source.properties.data.change.connect(() => { this.changes++; this.paths.clear(); soon() })
+    }
+    sites.properties.data.change.connect(soon)
     for (const mapper of mappers) { mapper.change.connect(soon) }
     for (const dot of dots) { dot.properties.visible.change.connect(soon) }
   }
@@ -162,19 +179,28 @@ class Painter {
     const view = this.index.find_one(plot)
     const below = view?.canvas_view?.underlays_el, above = view?.canvas_view?.overlays_el
     if (!below?.isConnected) { return null }
-    const [field, marks] = [below, above].map((layer) => {
+    const [field, lines, marks] = [["field", below], ["lines", below], ["marks", above]].map(([name, layer]) => {
       const canvas = document.createElement("canvas")
+      canvas.className = name
       canvas.style.position = "absolute"
       layer.append(canvas)
       return canvas
     })
-    field.className = "field"
-    marks.className = "marks"
-    const hand = {view, field, marks, seen: ""}
+    const hand = {view, field, lines, marks, seen: "", drawn: "", ...this.letters_of(view)}
     this.hands.set(plot, hand)
-    view.repainted.connect(() => { if (this.view_of(hand) !== hand.seen) { this.draw(hand, n) } })
+    view.repainted.connect(() => {
+      if (this.view_of(hand) === hand.seen) { return }
+      Object.assign(hand, this.letters_of(view))
+      this.draw(hand, n)
+    })
     view.removed.connect(() => { this.hands.delete(plot); this.soon() })
     return hand
+  }
+
+  // The page's letters around a figure: their size beside 13 pixels, and their family.
+  letters_of({el}) {
+    const {fontSize, fontFamily} = getComputedStyle(el.parentElement ?? el)
+    return {letters: parseFloat(fontSize) / 13 || 1, family: fontFamily}
   }
 
   view_of({view}) {
@@ -183,21 +209,89 @@ class Painter {
   }
 
   draw(hand, n) {
-    const {view, field, marks} = hand, {left, top, width, height} = view.frame.bbox
+    const {view, field, lines, marks} = hand, {left, top, width, height} = view.frame.bbox
     if (!(width > 1 && height > 1)) { return }
     hand.seen = this.view_of(hand)
     const {x_range, y_range} = view.model
     const view_box = [x_range.start, x_range.end, y_range.start, y_range.end]
     const sharp = Math.min(devicePixelRatio, Math.sqrt(MOST / (width * height)))
-    const sizes = [[field, sharp], [marks, devicePixelRatio]]
+    const sizes = [[field, sharp], [lines, devicePixelRatio], [marks, devicePixelRatio]]
     for (const [canvas, ratio] of sizes) {
       const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)]
       if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h }
       Object.assign(canvas.style, {left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px`})
     }
+    const drawn = [hand.seen, hand.letters, this.changes].join()
+    if (drawn !== hand.drawn) {
+      hand.drawn = drawn
+      this.line(lines, view_box, hand)
+    }
     const role = this.roles[n], colours = this.scale(this.mappers[n])
     this.fill(field, this.cells(role), this.table(field.width, field.height, view_box), colours)
-    this.mark(marks, role, this.dots[n], view_box, colours)
+    this.mark(marks, role, this.dots[n], view_box, colours, hand.letters)
+  }
+
+  // A canvas made empty, and where a place of the plane lies on it, in pixels of the page.
+  begin(canvas, [x0, x1, y0, y1]) {
+    const pen = canvas.getContext("2d"), ratio = devicePixelRatio
+    const width = canvas.width / ratio, height = canvas.height / ratio
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0)
+    pen.clearRect(0, 0, width, height)
+    const [a, d] = [width / (x1 - x0), -height / (y1 - y0)]
+    const matrix = new DOMMatrix([a, 0, 0, d, -x0 * a, -y1 * d])
+    return {pen, width, height, matrix, across: (x) => (x - x0) * a, down: (y) => (y - y1) * d}
+  }
+
+  // Coast, graticule, outlines and names.
+  line(canvas, view_box, {letters, family}) {
+    const {pen, width, matrix, across, down} = this.begin(canvas, view_box)
+    const colour = (name) => this.style.data[name][0]
+    const stroke = (source, name, style, wide, alpha = 1, dash = []) => {
+      if (!this.paths.has(name)) { this.paths.set(name, path_of(source.data[`${name}_x`][0], source.data[`${name}_y`][0])) }
+      const path = new Path2D()
+      path.addPath(this.paths.get(name), matrix)
+      Object.assign(pen, {strokeStyle: style, lineWidth: wide, globalAlpha: alpha, lineJoin: "bevel"})
+      pen.setLineDash(dash)
+      pen.stroke(path)
+      Object.assign(pen, {globalAlpha: 1})
+      pen.setLineDash([])
+    }
+    const {lines, chosen} = this
+    stroke(lines, "graticule", colour("graticule"), 0.6, 0.22)
+    stroke(lines, "coast", colour("coast"), 1, 0.95)
+    stroke(lines, "edge", colour("muted"), 1.5)
+    stroke(chosen, "cases", colour("text"), 1.4, 1, [5, 3])
+    stroke(chosen, "region", CHOSEN, 2.2)
+    pen.font = `bold ${11 * letters}px ${family}`
+    pen.textBaseline = "bottom"
+    for (const [x, y, text] of chosen.data.case_names[0]) {
+      const [at, to] = [across(x), down(y)], size = 11 * letters
+      Object.assign(pen, {fillStyle: colour("surface"), globalAlpha: 0.75})
+      pen.fillRect(at, to - 1.15 * size, pen.measureText(text).width, 1.15 * size)
+      Object.assign(pen, {fillStyle: colour("text"), globalAlpha: 1})
+      pen.fillText(text, at, to)
+    }
+    if (this.labelled && width > 560) {  // on a telephone they have no room
+      pen.font = `${10 * letters}px ${family}`
+      pen.fillStyle = colour("muted")
+      for (const [x, y, text, align, baseline] of lines.data.labels[0]) {
+        Object.assign(pen, {textAlign: align, textBaseline: baseline})
+        pen.fillText(text, across(x), down(y))
+      }
+      pen.textAlign = "start"
+    }
+    const [point_x, point_y] = chosen.data.point[0]
+    if (Number.isFinite(point_x) && Number.isFinite(point_y)) {
+      const [at, to] = [across(point_x), down(point_y)], radius = 7.5 * letters, arm = radius * Math.SQRT1_2
+      Object.assign(pen, {strokeStyle: CHOSEN, lineWidth: 2})
+      pen.beginPath()
+      pen.arc(at, to, radius, 0, 2 * Math.PI)
+      for (const turn of [-1, 1]) {
+        pen.moveTo(at - arm, to - turn * arm)
+        pen.lineTo(at + arm, to + turn * arm)
+      }
+      pen.stroke()
+    }
   }
 
   cells(role) { return padded(this.frame.data[`cell_${role}`][0], this.grid, this.room) }
@@ -238,27 +332,19 @@ class Painter {
   }
 
   // Wind, and dots with what stations report.
-  mark(canvas, role, dot, [x0, x1, y0, y1], {low, high, palette}) {
+  mark(canvas, role, dot, view_box, {low, high, palette}, letters) {
     const {x, y} = this.sites.data, values = this.frame.data[`site_${role}`][0]
     const [wx, wy] = [this.frame.data.wind_x[0], this.frame.data.wind_y[0]]
     const shown = dot.visible ? x.length : 0
     if (!shown && !wx.length && !canvas.dataset.marked) { return }
     canvas.dataset.marked = shown || wx.length ? "yes" : ""
-    const pen = canvas.getContext("2d"), ratio = devicePixelRatio
-    const width = canvas.width / ratio, height = canvas.height / ratio
-    const across = (at) => (at - x0) / (x1 - x0) * width, down = (at) => (y1 - at) / (y1 - y0) * height
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0)
-    pen.clearRect(0, 0, width, height)
-    pen.strokeStyle = this.style.data.line[0]
+    const {pen, width, height, matrix, across, down} = this.begin(canvas, view_box)
+    const wind = new Path2D()
+    wind.addPath(path_of(wx, wy), matrix)
+    pen.strokeStyle = this.style.data.coast[0]
     pen.lineWidth = 1.1
-    pen.beginPath()
-    for (let n = 0, on = false; n < wx.length; n++) {
-      if (wx[n] !== wx[n]) { on = false; continue }
-      if (on) { pen.lineTo(across(wx[n]), down(wy[n])) } else { pen.moveTo(across(wx[n]), down(wy[n])) }
-      on = true
-    }
-    pen.stroke()
-    const radius = this.size / 2, count = palette.length
+    pen.stroke(wind)
+    const radius = this.size / 2 * letters, count = palette.length
     const rings = new Path2D()
     for (let n = 0; n < shown; n++) {
       const [at, to] = [across(x[n]), down(y[n])]

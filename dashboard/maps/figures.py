@@ -1,14 +1,15 @@
 """The linked Bokeh figures of a page, and what a frame sends to them.
 
-Bokeh has ranges, tools, coast, graticule and outlines. Fields, the dots of stations and the wind
-are painted by ``assets/paint.js`` on canvases of our own below and above Bokeh's, which therefore
-need not paint when a frame comes: the fields of all panels are one patch of one
-`ColumnDataSource` that no glyph draws. The hover text reads the same fields.
+Bokeh has ranges, tools and what the mouse can be over. Fields, coast, graticule, outlines, the dots
+of stations and the wind are painted by ``assets/paint.js`` on canvases of our own below and above
+Bokeh's, which therefore need not paint when a frame comes: the fields of all panels are one patch
+of one `ColumnDataSource` that no glyph draws. The hover text reads the same fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from html import escape
 from itertools import pairwise
 from pathlib import Path
@@ -40,11 +41,13 @@ from dashboard.theme import TOKENS, palette
 
 PAINT = Path(__file__).parents[1] / "assets" / "paint.js"
 """What paints the fields in the browser."""
+_COLOURS = ("sea", "coast", "graticule", "muted", "text", "surface")
+_LINES = ("coast_x", "coast_y", "graticule_x", "graticule_y", "edge_x", "edge_y", "labels")
+_MARKS = ("cases_x", "cases_y", "region_x", "region_y", "case_names", "point")
 
 _FIT = """
 const w = plot.inner_width, h = plot.inner_height
 if (!(w > 1 && h > 1)) { return }
-if (degrees != null) { degrees.visible = w > 560 }  // on a telephone they have no room
 const dx = want_x.end - want_x.start, dy = want_y.end - want_y.start
 const scale = Math.max(dx / w, dy / h)
 const cx = (want_x.start + want_x.end) / 2, cy = (want_y.start + want_y.end) / 2
@@ -166,9 +169,8 @@ class MapFigures:
                 "unit": ["ppm"] * len(roles),
                 "signed": [False] * len(roles),
                 "smooth": [True] * len(roles),
-                "sea": [TOKENS["light"]["sea"]] * len(roles),
-                "line": [TOKENS["light"]["coast"]] * len(roles),
             }
+            | {name: [TOKENS["light"][name]] * len(roles) for name in _COLOURS}
         )
         # What the mouse can be over: the rectangle around the map, which is not seen.
         self._area = ColumnDataSource(
@@ -177,15 +179,9 @@ class MapFigures:
             | {f"hover_{role}": [0.0] for role in roles}
         )
         self._geo = ColumnDataSource({"lat": [], "width": [], "height": []})
-        self._coast = ColumnDataSource({"x": [], "y": []})
-        self._graticule = ColumnDataSource({"x": [], "y": []})
-        names = ("x", "y", "text", "align", "baseline")
-        self._labels_at = ColumnDataSource({name: [] for name in names})
-        self._outline = ColumnDataSource({"x": [], "y": []})
-        self._region = ColumnDataSource({"x": [], "y": []})
-        self._point = ColumnDataSource({"x": [], "y": []})
-        self._cases = ColumnDataSource({"x": [], "y": []})
-        self._case_names = ColumnDataSource({"x": [], "y": [], "text": []})
+        # Lines of the map and labels of the graticule, and what a visitor chooses; one cell each.
+        self._lines = ColumnDataSource({name: [[]] for name in _LINES})
+        self._marks = ColumnDataSource({name: [[]] for name in _MARKS})
         self._theme = "light"
         self._fitted = (0.0, 0.0, 185.0)
         self._site_label = ""
@@ -208,10 +204,6 @@ class MapFigures:
         self._boxes: list[BoxSelectTool] = []
         self._pans: list[PanTool] = []
         self._site_glyphs: list[Any] = []
-        self._degrees: Any = None
-        self._themed: list[tuple[Any, str, str]] = [
-            (span, "line_color", "muted") for span in self._crosshair
-        ]
         self._formatters = self._hover_formatters()
         self.figures = [self._figure(role) for role in roles]
         self._link_view()
@@ -228,6 +220,7 @@ class MapFigures:
             tools="",
             min_border=0,
             outline_line_color=None,
+            title=None,
             min_width=50,
             min_height=50,
             lod_threshold=None,
@@ -240,41 +233,6 @@ class MapFigures:
         area = plot.image(
             image="image", x="x", y="y", dw="dw", dh="dh", source=self._area, global_alpha=0.0
         )
-        lines = {
-            "graticule": plot.multi_line(
-                "x", "y", source=self._graticule, line_width=0.6, line_alpha=0.22
-            ),
-            "coast": plot.multi_line("x", "y", source=self._coast, line_width=1.0, line_alpha=0.95),
-            "edge": plot.line("x", "y", source=self._outline, line_width=1.5),
-            "cases": plot.multi_line(
-                "x", "y", source=self._cases, line_width=1.4, line_dash=[5, 3], name="cases"
-            ),
-            "region": plot.multi_line(
-                "x", "y", source=self._region, line_width=2.2, line_color="#ff2d78"
-            ),
-        }
-        case_names = plot.text(
-            "x",
-            "y",
-            "text",
-            source=self._case_names,
-            text_font_size="11px",
-            text_font_style="bold",
-            text_baseline="bottom",
-            background_fill_alpha=0.75,
-        )
-        if self._labelled:
-            labels = plot.text(
-                "x",
-                "y",
-                "text",
-                source=self._labels_at,
-                text_align={"field": "align"},
-                text_baseline={"field": "baseline"},
-                text_font_size="10px",
-            )
-            self._themed.append((labels.glyph, "text_color", "muted"))
-            self._degrees = labels
         sites = plot.scatter(
             "x",
             "y",
@@ -284,25 +242,6 @@ class MapFigures:
             line_alpha=0.0,
             name="stations",
         )
-        sites.nonselection_glyph = None
-        plot.scatter(
-            "x",
-            "y",
-            source=self._point,
-            marker="circle_x",
-            size=15,
-            line_width=2,
-            fill_color=None,
-            line_color="#ff2d78",
-        )
-        self._themed += [
-            (lines["graticule"].glyph, "line_color", "graticule"),
-            (lines["coast"].glyph, "line_color", "coast"),
-            (lines["edge"].glyph, "line_color", "muted"),
-            (lines["cases"].glyph, "line_color", "text"),
-            (case_names.glyph, "text_color", "text"),
-            (case_names.glyph, "background_fill_color", "surface"),
-        ]
         hover = HoverTool(renderers=[area], attachment="horizontal", formatters=self._formatters)
         told = {"frame": self.frame, "style": self._style, "role": role}
         site_hover = HoverTool(
@@ -347,7 +286,7 @@ class MapFigures:
             "want_x": self._want_x,
             "want_y": self._want_y,
         }
-        fit = CustomJS(args={"plot": first, "degrees": self._degrees} | ranges, code=_FIT)
+        fit = CustomJS(args={"plot": first} | ranges, code=_FIT)
         for name in ("inner_width", "inner_height"):
             first.js_on_change(name, fit)
         for wanted in (self._want_x, self._want_y):
@@ -372,6 +311,9 @@ class MapFigures:
                 "mappers": [self.mappers[role] for role in self.roles],
                 "style": self._style,
                 "geo": self._geo,
+                "lines": self._lines,
+                "chosen": self._marks,
+                "labelled": self._labelled,
                 "sites": self._sites,
                 "dots": self._site_glyphs,
                 "size": self._dot,
@@ -483,7 +425,7 @@ class MapFigures:
         """Redraw lines and sites; the fields follow by themselves, the wind with a frame."""
         chosen = projection(key, centre)
         self._tell(smooth=smooth)
-        if self.projection is chosen and len(self._coast.data["x"]):
+        if self.projection is chosen and len(self._lines.data["coast_x"][0]):
             return
         self.projection = chosen
         x0, y0, x1, y1 = self.extent = chosen.bounds
@@ -492,16 +434,7 @@ class MapFigures:
         nothing = [(0, np.array([], dtype=np.float32))]
         self.frame.patch({"wind_x": nothing, "wind_y": nothing})
         self._geo.data = chosen.how
-        columns = zip(*chosen.labels(), strict=True)
-        self._labels_at.data = dict(zip(self._labels_at.data, columns, strict=True))
-        for source, lines in (
-            (self._coast, coastline()),
-            (self._graticule, chosen.graticule()),
-        ):
-            xs, ys = chosen.lines(lines)
-            source.data = {"x": xs, "y": ys}
-        x, y = chosen.outline()
-        self._outline.data = {"x": x, "y": y}
+        self._lines.data = _map_lines(chosen)
         x, y = chosen.forward(self._stations.lon, self._stations.lat)
         self._sites.data = {
             "x": x,
@@ -563,16 +496,14 @@ class MapFigures:
 
     def set_region(self, region: Region) -> None:
         """Outline a region."""
-        rings = [np.vstack([ring, ring[:1]]) for ring in region.polygons]
-        dense = [_densify(ring) for ring in rings]
-        xs, ys = self.projection.lines(dense)
-        self._region.data = {"x": xs, "y": ys}
+        rings = [_densify(np.vstack([ring, ring[:1]])) for ring in region.polygons]
+        self._mark(region=_joined(*self.projection.lines(rings)))
 
     def set_cases(self, cases: Sequence[tuple[str, Region]]) -> None:
         """Outline the regions of cases, with their names."""
         xs: list[Any] = []
         ys: list[Any] = []
-        names: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
+        names: list[tuple[float, float, str]] = []
         for name, place in cases:
             for ring in place.polygons:
                 closed = _densify(np.vstack([ring, ring[:1]]))
@@ -580,19 +511,23 @@ class MapFigures:
                 xs, ys = xs + found[0], ys + found[1]
                 if found[0]:
                     x, y = np.concatenate(found[0]), np.concatenate(found[1])
-                    names["x"].append(float(x.min()))
-                    names["y"].append(float(y.max()))
-                    names["text"].append(name)
-        self._cases.data = {"x": xs, "y": ys}
-        self._case_names.data = names
+                    names.append((float(x.min()), float(y.max()), name))
+        self._mark(cases=_joined(xs, ys), case_names=names)
 
     def set_point(self, point: tuple[float, float] | None) -> None:
         """Mark the chosen point."""
-        if point is None:
-            self._point.data = {"x": [], "y": []}
-            return
-        x, y = self.projection.forward(point[1], point[0])
-        self._point.data = {"x": [float(x)], "y": [float(y)]}
+        place = () if point is None else self.projection.forward(point[1], point[0])
+        self._mark(point=[float(value) for value in place])
+
+    def _mark(self, **marks: Any) -> None:
+        """Show what is chosen; lines are pairs of x and y."""
+        columns: dict[str, Any] = {}
+        for name, mark in marks.items():
+            if isinstance(mark, tuple):
+                columns |= {f"{name}_x": [mark[0]], f"{name}_y": [mark[1]]}
+            else:
+                columns[name] = [mark]
+        self._marks.data = dict(self._marks.data) | columns
 
     @property
     def moved(self) -> bool:
@@ -647,13 +582,41 @@ class MapFigures:
         for plot, box, pan in zip(self.figures, self._boxes, self._pans, strict=True):
             plot.toolbar.active_drag = box if drawing else pan
 
-    def set_theme(self, theme: str) -> None:
-        """Colours of lines and texts."""
+    def set_theme(self, theme: str, coast: str = "coast") -> None:
+        """Colours of lines and texts; ``coast`` names that of the coast."""
         self._theme = theme
         self._write_hover()
-        self._tell(sea=TOKENS[theme]["sea"], line=TOKENS[theme]["coast"])
-        for model, name, role in self._themed:
-            setattr(model, name, TOKENS[theme][role])
+        token = TOKENS[theme]
+        self._tell(**{name: token[name] for name in _COLOURS} | {"coast": token[coast]})
+        for span in self._crosshair:
+            span.line_color = token["muted"]
+
+
+@lru_cache(maxsize=16)
+def _map_lines(chosen: Projection) -> dict[str, list[Any]]:
+    """Columns of what a projection draws, the same for all visitors."""
+    columns: dict[str, list[Any]] = {"labels": [list(chosen.labels())]}
+    x, y = chosen.outline()
+    for name, (xs, ys) in {
+        "coast": chosen.lines(coastline()),
+        "graticule": chosen.lines(chosen.graticule()),
+        "edge": ([x], [y]),
+    }.items():
+        joined = _joined(xs, ys)
+        columns |= {f"{name}_x": [joined[0]], f"{name}_y": [joined[1]]}
+    return columns
+
+
+def _joined(
+    xs: Sequence[NDArray[np.float64]], ys: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Lines one after the other, with NaN in between."""
+    gap = [np.nan]
+    x, y = ([part for line in lines for part in (line, gap)] for lines in (xs, ys))
+    return (
+        np.concatenate([*x, []]).astype(np.float32),
+        np.concatenate([*y, []]).astype(np.float32),
+    )
 
 
 def tooltip(head: str, rows: Sequence[tuple[str, str]], theme: str) -> str:

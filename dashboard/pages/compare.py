@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import panel as pn
 import panel_material_ui as pmui
 from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d
 
@@ -16,7 +15,7 @@ from dashboard.maps.figures import tooltip
 from dashboard.numbers import Numbers, SpanNumbers, judge_span, strips
 from dashboard.pages import Page
 from dashboard.pages.maps import Arrangement, MapView
-from dashboard.plots import chart, paint
+from dashboard.plots import chart, paint, pane
 from dashboard.service import Latest
 from dashboard.state import MOST, World
 from dashboard.theme import line, palette
@@ -104,7 +103,7 @@ class CompareView(MapView):
         t, world = session.t, session.world
         self._models = pmui.MultiChoice(
             label=t("tools.models"),
-            width=230,
+            width=190,
             margin=0,
             options={session.layer_name(name): name for name in world.models},
             value=list(session.state.models),
@@ -161,7 +160,7 @@ class CompareView(MapView):
         hover = HoverTool(renderers=lines[:1], mode="hline")
         plot.add_tools(hover)
         self._errors[arrangement] = plot, source, lines, hover
-        return pn.pane.Bokeh(plot, sizing_mode="stretch_both")
+        return pane(plot)
 
     def plots(self, arrangement: Arrangement) -> list[Any]:
         """A scatter plot a model, all on the same axes."""
@@ -189,7 +188,7 @@ class CompareView(MapView):
             )
             plot.line([-1e4, 1e4], [-1e4, 1e4], line_dash=[4, 4], line_color="#ff2d78")
             made.append((plot, source, mapper))
-            panes.append(pn.pane.Bokeh(plot, sizing_mode="stretch_both"))
+            panes.append(pane(plot))
         self._scatters[arrangement] = made
         return panes
 

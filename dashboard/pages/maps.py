@@ -21,6 +21,7 @@ from dashboard.maps.projection import GLOBE, Projection
 from dashboard.maps.wind import streaks
 from dashboard.numbers import Numbers
 from dashboard.pages import FURNITURE
+from dashboard.plots import pane
 from dashboard.service import Frame
 from dashboard.state import SPANS
 
@@ -121,7 +122,7 @@ class MapView:
                 on_box=self._boxed,
                 on_view=self._viewed,
             )
-            panes = [pn.pane.Bokeh(plot, sizing_mode="stretch_both") for plot in figures.figures]
+            panes = [pane(plot) for plot in figures.figures]
             aside = self.aside(wanted)
             board = Board(
                 self._board_said,
@@ -129,8 +130,8 @@ class MapView:
                 layout=wanted.layout,
                 roles=[*wanted.maps, *wanted.plots],
                 maps=len(wanted.maps),
-                figures=[*panes, *self.plots(wanted)],
-                aside=aside,
+                figures=[*panes, *map(session.later, self.plots(wanted))],
+                aside=None if aside is None else session.later(aside),
                 sizing_mode="stretch_both",
             )
             board.param.watch(lambda event: figures.set_drawing(event.new), "drawing")
