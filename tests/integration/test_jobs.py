@@ -91,7 +91,7 @@ def training(store: Path, steps: int = STEPS, every: int = 10) -> Train:
     return Train(config=config, data=str(store), device="cpu", threads=1, nice=0)
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited too long for {what}"
@@ -348,8 +348,9 @@ def test_a_data_set_that_vanishes(store, apart, tmp_path):
     assert job.to_dict()["exit_status"] == 2
     (tmp_path / "moved.zarr").rename(copy)
     job.remove()
-    span = {"start": "2001-12-21", "end": "2002-01-24", "freq": "10min"}
-    job = submit(Reconstruct(model="truth", data=str(copy), threads=1, **span), apart)
+    span = {"start": "2001-12-21", "end": "2002-02-24", "freq": "10min"}  # half a minute of work
+    spec = Reconstruct(model="truth", data=str(copy), resolution=1.0, threads=1, **span)
+    job = submit(spec, apart)
     until(lambda: job.progress() > 0, "the first days")
     copy.rename(tmp_path / "moved.zarr")  # now in the middle of the work
     assert ends(job) == State.FAILED, explain(job)
