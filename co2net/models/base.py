@@ -158,7 +158,7 @@ class Stem(nn.Module):
         out = inputs.new_empty(batch, self.channels, frames, height, width)
         last = self.channels - self.embedding.channels
         self._write(inputs, clock, out[:, :last])
-        self.embedding.write(clock, self._wind(inputs), out[:, last:])
+        self.embedding.write(clock, self.wind(inputs), out[:, last:])
         return out
 
     def plain(self, inputs: Tensor, clock: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ class Stem(nn.Module):
         """
         if self.embedding.name == "none":
             return patchify(plain, patch, tube)
-        wind = self._wind(plain)
+        wind = self.wind(plain)
         if not self.embedding.name.startswith("wind"):
             whole = torch.cat([plain, self.embedding(clock, wind)], dim=1)
             return patchify(whole, patch, tube)
@@ -197,7 +197,7 @@ class Stem(nn.Module):
         out[:, known:sun] = self.place.to(inputs.dtype)[:, None]
         out[:, sun:] = self.sun(clock)
 
-    def _wind(self, inputs: Tensor) -> Tensor:
+    def wind(self, inputs: Tensor) -> Tensor:
         """(B, 2, T, H, W); without a wind, what tells the embedding its shape and type."""
         first, second = self.winds or (0, 0)
         return torch.stack([inputs[:, first], inputs[:, second]], dim=1)

@@ -21,6 +21,8 @@ from co2net.models.layers import Block, Exchange, check_patch, initialise, patch
 
 TowersUsed = Literal["both", "spatial", "temporal"]
 Pool = Literal["last", "mean"]
+Pair = tuple[Tensor | None, Tensor | None]
+"""Of the spatial and of the temporal tower."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,16 @@ class Towers(nn.Module):
                     for along in ("time", "space"))  # fmt: skip
             self.exchange = nn.ModuleList(make)
 
-    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, x: Tensor) -> Pair:
         """(B, C, T, H, W) -> h_spatial, h_temporal, each (B, T/2, N, D) or None."""
-        return self.read(patchify(x, self.patch, 2))
+        return self.layers(*self.tokens(patchify(x, self.patch, 2)))
 
-    def read(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """The same from tubelets of two frames (B, T/2, N, C * 2 * p * q)."""
-        space, time = self.tokens(patches)
+    def read(self, stem: Stem, plain: Tensor, clock: Tensor) -> Pair:
+        """The same of what a stem adds to a window, from the channels that `Stem.plain` gives."""
+        return self.layers(*self.tokens(stem.patches(plain, clock, self.patch, 2)))
+
+    def layers(self, space: Tensor | None, time: Tensor | None) -> Pair:
+        """From tokens to features."""
         depth = len(self.space_blocks if self.spatial else self.time_blocks)
         for layer in range(depth):
             if space is not None:
@@ -121,9 +126,7 @@ class Towers(nn.Module):
                 space, time = space + to_space, time + to_time
         return self.finish(space, time)
 
-    def finish(
-        self, space: Tensor | None, time: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def finish(self, space: Tensor | None, time: Tensor | None) -> Pair:
         """The norms after the last layer."""
         if space is not None:
             space = self.space_norm(space)
@@ -131,8 +134,13 @@ class Towers(nn.Module):
             time = self.time_norm(time)
         return space, time
 
-    def tokens(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Both towers' tokens in one product.
+    def tokens(self, patches: Tensor) -> Pair:
+        """Both towers' tokens (B, T/2, N, D) of patches (B, T/2, N, C * 2 * p * q)."""
+        weight, bias = self.reading()
+        return self.placed(F.linear(patches, weight, bias))
+
+    def reading(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases that make both towers' tokens in one product.
 
         The spatial tower reads the even frames, counted from one (the last frame is among
         them): its weights are zero at a tubelet's first frame.
@@ -147,7 +155,10 @@ class Towers(nn.Module):
         if self.temporal:
             weights.append(short(self.time_tokens.weight))
             biases.append(self.time_tokens.bias)
-        tokens = F.linear(patches, torch.cat(weights), torch.cat(biases))
+        return torch.cat(weights), torch.cat(biases)
+
+    def placed(self, tokens: Tensor) -> Pair:
+        """Each tower's own of the tokens, told where and when they are."""
         *_, d = self.space_place.shape if self.spatial else self.time_place.shape
         space = tokens[..., :d] + self.space_place if self.spatial else None
         time = tokens[..., -d:] + self.time_place + self.time_order if self.temporal else None
@@ -256,7 +267,7 @@ class CO2Net(Network):
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:
         """See `Network`."""
         x = self.stem.plain(inputs, clock)
-        space, time = self.towers.read(self.stem.patches(x, clock, self.patch, 2))
+        space, time = self.towers.read(self.stem, x, clock)
         fused = fuse(space, time)
         pooled = fused.mean(dim=1) if self.pool == "mean" else fused[:, -1]
         co2 = unpatchify(self.head(pooled), self.shape, self.patch)[:, 0]

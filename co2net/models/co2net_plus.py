@@ -161,7 +161,7 @@ class CO2NetPlus(Network):
     def forward(self, inputs: Tensor, clock: Tensor) -> Reconstruction:
         """See `Network`."""
         x = self.stem.plain(inputs, clock)
-        space, time = self.towers.read(self.stem.patches(x, clock, self.patch, 2))
+        space, time = self.towers.read(self.stem, x, clock)
         fused = fuse(space, time)
         tokens = torch.cat([fused.mean(dim=1), fused[:, -1]], dim=-1)
         window = torch.cat([x[:, self.moving].flatten(1, 2), x[:, self.still, -1]], dim=1)

@@ -16,11 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from co2net.models.base import Network
-from co2net.models.co2net import Towers, WindDecoder
-from co2net.models.layers import Block, Exchange
+from co2net.models.base import Network, Stem
+from co2net.models.co2net import Pair, Towers, WindDecoder
+from co2net.models.layers import Attention, Block, Exchange, patchify
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
+
+_LARGEST = 2**27
+"""Bytes of weights of their own that patches may have; 84 MiB in preset B on 90 x 120 cells."""
 
 
 def lean(network: AnyNetwork, dtype: torch.dtype) -> AnyNetwork:
@@ -31,10 +34,12 @@ def lean(network: AnyNetwork, dtype: torch.dtype) -> AnyNetwork:
     """
     out = copy.copy(network)
     out._modules = dict(network._modules)
-    with torch.no_grad():
+    device = next(network.parameters()).device
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         for name, part in network.named_children():
             if isinstance(part, Towers):
-                out._modules[name] = LeanTowers(part, dtype)
+                assert isinstance(network.stem, Stem)
+                out._modules[name] = LeanTowers(part, network.stem, dtype)
             elif isinstance(part, nn.Sequential) and all(isinstance(p, Block) for p in part):
                 out._modules[name] = LeanBlocks(part, dtype)
             elif isinstance(part, WindDecoder):
@@ -99,7 +104,7 @@ class LeanBlock:
         attention, up, down = block.attention, block.mlp[0], block.mlp[2]
         assert isinstance(up, nn.Linear) and isinstance(down, nn.Linear)  # noqa: PT018
         self.heads = attention.heads
-        read = Affine.beside(Affine.of(attention.query), Affine.of(attention.key_value))
+        read = Affine.beside(_scaled(attention), Affine.of(attention.key_value))
         self.read = Affine.of(block.norm1, read).to(dtype)
         self.out = Affine.of(attention.out).to(dtype)
         self.up = Affine.of(block.norm2, up).to(dtype)
@@ -138,15 +143,21 @@ class LeanExchange:
 
 def _asks_and_tells(asks: Exchange, tells: Exchange) -> Affine:
     """Of one tower: queries for the one direction, keys and values for the other."""
-    query = Affine.of(asks.norm_query, asks.down_query, asks.attention.query)
+    query = Affine.of(asks.norm_query, asks.down_query, _scaled(asks.attention))
     key_value = Affine.of(tells.norm_memory, tells.down_memory, tells.attention.key_value)
     return Affine.beside(query, key_value)
+
+
+def _scaled(attention: Attention) -> Affine:
+    """Queries over the root of a head's channels, so that attention need not divide."""
+    scale = (attention.query.out_features // attention.heads) ** -0.5
+    return Affine(scale * attention.query.weight, scale * attention.query.bias)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention between the tokens of (B, tokens, heads, d) -> (B, tokens, heads * d)."""
     q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2).flatten(2)
 
 
 def _attend_frames(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -154,7 +165,6 @@ def _attend_frames(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     Products as small as F x F are slower than multiplying frame by frame.
     """
-    q = q * q.shape[-1] ** -0.5
     frames = range(k.shape[1])
     scores = torch.stack([(q * k[:, f : f + 1]).sum(dim=-1, keepdim=True) for f in frames])
     weight = scores.softmax(dim=0)
@@ -181,12 +191,56 @@ class LeanBlocks(nn.Module):
         return x.float()
 
 
+class WindTokens:
+    """Tokens under a wind embedding, psi(x, y) x psi(t), without writing it.
+
+    psi(x, y) is known beforehand: its nine values at a cell are summed into weights that each
+    patch has of its own, and what is left to read of 45 channels are the four of psi(t) that
+    change. The fifth, one, is a bias.
+    """
+
+    def __init__(self, towers: Towers, stem: Stem, dtype: torch.dtype) -> None:
+        self.patch = towers.patch
+        weight, bias = towers.reading()
+        plain, wind = weight.unflatten(1, (stem.channels, -1)).split(
+            [stem.channels - stem.embedding.channels, stem.embedding.channels], dim=1
+        )
+        self.plain = Affine(plain.flatten(1), bias).to(dtype)
+        place = patchify(stem.embedding.place[None, :, None], self.patch, 1)
+        place = place[0, 0].unflatten(-1, (9, -1))  # (N, 9, p * q)
+        parts = [
+            torch.einsum("eitc,nic->ntce", part, place)
+            for part in wind.unflatten(1, (9, 5)).unflatten(-1, (2, -1)).unbind(2)
+        ]
+        self.bias = parts.pop().sum(dim=(1, 2))  # (N, E)
+        moving = torch.stack([part.to(dtype) for part in parts], dim=1)
+        self.moving = moving.flatten(1, 3)  # (N, 4 * 2 * p * q, E)
+
+    @staticmethod
+    def pays(towers: Towers, stem: Stem, dtype: torch.dtype) -> bool:
+        """Whether there is such an embedding, and its weights are not too large."""
+        height, width = stem.place.shape[-2:]
+        size = height * width * 8 * len(towers.reading()[1]) * dtype.itemsize
+        return stem.embedding.name.startswith("wind") and size <= _LARGEST
+
+    def __call__(self, stem: Stem, plain: Tensor, clock: Tensor) -> Tensor:
+        """(B, C, T, H, W), (B, T, 2) -> (B, T/2, N, E)."""
+        _, psi = stem.embedding.factors(clock, stem.wind(plain))
+        moving = patchify(psi[:, :4].contiguous(), self.patch, 2)
+        batch, pairs = moving.shape[:2]
+        own = torch.bmm(moving.flatten(0, 1).transpose(0, 1), self.moving).transpose(0, 1)
+        tokens = self.plain(patchify(plain, self.patch, 2))
+        return tokens + own.unflatten(0, (batch, pairs)) + self.bias
+
+
 class LeanTowers(nn.Module):
     """`Towers`; both norms at the end, and the sum with the places before, are as precise."""
 
-    def __init__(self, towers: Towers, dtype: torch.dtype) -> None:
+    def __init__(self, towers: Towers, stem: Stem, dtype: torch.dtype) -> None:
         super().__init__()
         self.plain, self.dtype = towers, dtype
+        pays = WindTokens.pays(towers, stem, dtype)
+        self.tokens = WindTokens(towers, stem, dtype) if pays else None
         self.space = self._blocks(towers.space_blocks) if towers.spatial else []
         self.time = self._blocks(towers.time_blocks) if towers.temporal else []
         pairs = list[Exchange](towers.exchange) if towers.connected else []  # type: ignore[arg-type]
@@ -198,13 +252,14 @@ class LeanTowers(nn.Module):
     def _blocks(self, blocks: nn.ModuleList) -> list[LeanBlock]:
         return [LeanBlock(block, self.dtype) for block in blocks if isinstance(block, Block)]
 
-    def read(self, patches: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def read(self, stem: Stem, plain: Tensor, clock: Tensor) -> Pair:
         """See `Towers.read`."""
-        space, time = (
-            None if tokens is None else tokens.to(self.dtype).contiguous()
-            for tokens in self.plain.tokens(patches)
-        )
-        with torch.autocast(patches.device.type, enabled=False):
+        if self.tokens is None:
+            pair = self.plain.tokens(stem.patches(plain, clock, self.plain.patch, 2))
+        else:
+            pair = self.plain.placed(self.tokens(stem, plain, clock))
+        space, time = (None if one is None else one.to(self.dtype).contiguous() for one in pair)
+        with torch.autocast(plain.device.type, enabled=False):
             for layer in range(max(len(self.space), len(self.time))):
                 if space is not None:
                     self.space[layer](space.flatten(0, 1))
