@@ -104,10 +104,13 @@ def span(axis: Range1d, values: Any, least: float, *, zero: bool = False) -> Non
 
     Parameters
     ----------
+    values
+        An array, or several of any lengths.
     zero
         Whether zero must be on it.
     """
-    seen: NDArray[np.float64] = np.asarray(values, dtype=np.float64).ravel()
+    parts = [np.ravel(np.asarray(part, dtype=np.float64)) for part in values]
+    seen: NDArray[np.float64] = np.concatenate([*parts, np.array([])])
     seen = seen[np.isfinite(seen)]
     if zero:
         seen = np.append(seen, 0.0)

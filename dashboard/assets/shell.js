@@ -56,6 +56,17 @@ function lay_out_once(view) {
   view.invalidate_layout = () => later("style")
 }
 
+// Bokeh takes the letters of axes from properties of the page, which must be lengths for it.
+function size_axes(root) {
+  for (const [part, share] of [["major-label", 0.85], ["axis-label", 0.88], ["label", 0.85]]) {
+    const name = `--bk-${part}-text-font-size`
+    try {
+      CSS.registerProperty?.({name, syntax: "<length>", inherits: true, initialValue: "11px"})
+    } catch { /* another visit of this tab has done so */ }
+    if (CSS.registerProperty) { root.style.setProperty(name, `calc(var(--size) * ${share})`) }
+  }
+}
+
 export function render({model, view, el: host}) {
   for (const part of [view, view.parent]) { lay_out_once(part) }
   const say = model.strings
@@ -121,6 +132,7 @@ export function render({model, view, el: host}) {
   const notices = el("div", {class: "notices", role: "alert", "aria-live": "assertive"})
   const lost = el("div", {class: "lost", role: "alert"})
   root.append(rail, main, inspector, time, notices, lost)
+  size_axes(root)
   watch_connection(view.model.document, lost, say)
 
   // Exports: the page's own address, asked of the server as a file.

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from bokeh.models import Range1d
 
 from dashboard.maps.layers import display, nice_limits, number, sample_limits, ticks
+from dashboard.plots import span
 from dashboard.theme import TOKENS, contrast, lightness, line, palette
 from tests.synthetic import SyntheticSource
 
@@ -86,3 +88,13 @@ def test_numbers_have_a_real_minus():
     assert number(-1.234, 2) == "−1.23"
     assert number(0.5, 1, signed=True) == "+0.5"
     assert number(float("nan"), 1) == "–"
+
+
+def test_an_axis_holds_series_of_any_lengths():
+    axis = Range1d(0, 1)
+    span(axis, [np.array([1.0, 2.0]), np.array([5.0, np.nan, 0.0])], 1.0)
+    assert (axis.start, axis.end) == pytest.approx((-0.3, 5.3))
+    span(axis, np.array([3.0, 3.0]), 2.0, zero=True)
+    assert (axis.start, axis.end) == pytest.approx((-0.18, 3.18))
+    span(axis, [], 2.0)  # nothing to hold: as it was
+    assert axis.end == pytest.approx(3.18)
