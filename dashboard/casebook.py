@@ -186,7 +186,7 @@ def _table(
         cells = [
             number(float(values[0]), digits[0]),
             number(float(values[-1]), digits[0]),
-            number(found.change(values), digits[0], signed=True),
+            number(round(found.change(values), digits[0]) + 0.0, digits[0], signed=True),
             number(own["rmse"], digits[1]) if "rmse" in own else "",
             *(number(own[key], 2) if key in own else "" for key in ("correlation", "amplitude")),
         ]

@@ -61,6 +61,7 @@ class CaseChart:
         self.plot = plot = chart(name, y_label=label, time=lang)
         self._column, self._unit, self._digits = column, unit, digits
         self._least, self._zero = least, zero
+        self._wide = lang == "zh"  # whose days take more room
         self._data = ColumnDataSource(self._nothing())
         keys = [f"{column}{n}" for n in range(LINES)]
         self._lines = [
@@ -109,7 +110,7 @@ class CaseChart:
             axis.ticker = FixedTicker(ticks=middles)
             axis.major_label_overrides = dict(zip(middles, case.months, strict=True))
         else:
-            axis.ticker = DatetimeTicker(desired_num_ticks=5)
+            axis.ticker = DatetimeTicker(desired_num_ticks=4 if self._wide else 5)
             axis.major_label_overrides = {}
 
     # -- what ---------------------------------------------------------------------------

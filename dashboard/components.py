@@ -25,6 +25,16 @@ def js(*names: str) -> str:
     return "\n".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
+_PICK = """:host {{ width: calc({width} * var(--size, 13px)) !important;
+  flex: 0 {give} auto !important; min-width: 0 !important; }}
+.select {{ width: 100% !important; min-width: 0 !important; }}
+.select .MuiInputBase-root, .select .MuiInputLabel-root, .select .MuiOutlinedInput-notchedOutline
+  {{ font-size: calc(1.07 * var(--size, 13px)) !important; }}"""
+"""A list grows with the letters of the page and gives way in a full tool bar, wide ones first."""
+ONE_ROW = "@media (min-width: 761px) { [id^=flex] { flex-wrap: nowrap !important } }"
+"""Of a tool bar; on a telephone it wraps."""
+
+
 def dropdown(
     name: str, label: str, width: int, picked: Callable[[Any], None], **settings: Any
 ) -> pmui.Select:
@@ -35,6 +45,7 @@ def dropdown(
         width=width,
         margin=0,
         css_classes=[f"pick-{name}"],
+        stylesheets=[_PICK.format(width=f"{width / 13:.2f}", give=max(0, width - 100))],
         **settings,
     )
     widget.param.watch(lambda event: None if event.new is None else picked(event.new), "value")

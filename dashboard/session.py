@@ -674,11 +674,21 @@ class Session(Wording):
         job()
 
     def _browser_is_there(self) -> None:
+        if self._document.session_context is not None:
+            self._document.add_next_tick_callback(self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Run what has waited, one after the other; what comes meanwhile queues behind it."""
         with self._gate:
-            self._loaded = True
-            jobs, self._early = self._early, []
-        for job in jobs:
-            self.deliver(job)
+            job = self._early.pop(0) if self._early else None
+            self._loaded = job is None
+        if job is None:
+            return
+        try:
+            with hold(self._document):
+                job()
+        finally:
+            self._browser_is_there()
 
     @property
     def closed(self) -> bool:

@@ -37,7 +37,7 @@ export function render({model}) {
   const groups = model.panels.map((panel) => {
     const group = el("div", "charts", ...panel.titles.map((text, n) => {
       const plot = el("div", "plot", figures[used + n])
-      plot.style.height = `${panel.heights[n]}px`
+      plot.style.height = `${panel.heights[n] / 13}em`
       const chart = el("figure", "chart", el("h3", "", text), plot)
       chart.dataset.chart = `${panel.key}-${n}`
       return chart

@@ -303,6 +303,7 @@ class NinoPanel(Panel):
                                        ("cold", nino.months[nino.phase < 0]))
                 ),
                 t("oceans.composite_how"),
+                *([t("oceans.nino_prescribed")] if words.session.service.simulated else []),
                 t("oceans.nino_source", source=told(nino.source)),
                 *(t("oceans.response_source", source=told(source)) for source in sorted(sources)),
             ]  # fmt: skip

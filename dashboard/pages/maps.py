@@ -14,7 +14,7 @@ import panel_material_ui as pmui
 from co2net.errors import UserError
 from co2net.layers import DIFFERENCE
 from co2net.regions import Region, box_region, region, regions
-from dashboard.components import Board, dropdown
+from dashboard.components import ONE_ROW, Board, dropdown
 from dashboard.maps.figures import MapFigures
 from dashboard.maps.layers import colour_bar, derived, display, number
 from dashboard.maps.projection import GLOBE, Projection
@@ -66,6 +66,7 @@ class MapView:
             align_items="center",
             gap="8px",
             flex_wrap="wrap",
+            stylesheets=[ONE_ROW],
             sizing_mode="stretch_width",
             margin=0,
         )
