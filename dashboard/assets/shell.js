@@ -67,6 +67,15 @@ function size_axes(root) {
   }
 }
 
+// What lies behind the list of choices that is open; a click there closes it.
+function behind_list(root) {
+  for (const node of root.querySelectorAll("*")) {
+    const found = node.matches(".MuiBackdrop-root") ? node : node.shadowRoot && behind_list(node.shadowRoot)
+    if (found) { return found }
+  }
+  return null
+}
+
 export function render({model, view, el: host}) {
   for (const part of [view, view.parent]) { lay_out_once(part) }
   const say = model.strings
@@ -171,6 +180,8 @@ export function render({model, view, el: host}) {
     if (document.fullscreenElement) { document.exitFullscreen() }
   }
   const pressed = (event) => {
+    // A list of which several can be chosen loses the focus with the entry that is taken.
+    if (event.key === "Escape" && event.target === document.body) { behind_list(root)?.click() }
     if (!model.presenting) { return }
     if (event.key === "Escape") { stop() }
     const steps = {ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1}
