@@ -32,7 +32,7 @@ from dashboard.browser import launched
 from dashboard.state import in_order
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
     from co2net.inference import Engine
 
@@ -63,8 +63,8 @@ class Sizes:
         How many visitors scrub at once, one measurement each.
     scrubs, pause
         Inputs of each visitor, and milliseconds between one that is painted and the next.
-    churn
-        Sessions that are opened and closed.
+    churn, together
+        Sessions that are opened and closed, and how many are open at once.
     linger : s
         How long to wait until the server has forgotten closed sessions.
     """
@@ -77,6 +77,7 @@ class Sizes:
     scrubs: int = 20
     pause: float = 200.0
     churn: int = 50
+    together: int = 5
     linger: float = 240.0
 
     @property
@@ -86,6 +87,8 @@ class Sizes:
 
 
 QUICK = Sizes(5, 2, 2, 5.0, (1, 4), 8, 200.0, 10)
+Theirs = Callable[["Watched"], tuple[str, int]]
+"""Address and process of the plain app, with maps as large as those of a page that is open."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,13 @@ class Bench:
     first: int
     sizes: Sizes
 
+    def visitor(self) -> BrowserContext:
+        """Somebody who has never been here."""
+        return self.browser.new_context(viewport={"width": 1280, "height": 720})
+
     def page(self, where: str = MAPS, count: int = PANELS) -> Watched:
-        """A visitor who has never been here."""
-        return Watched(
-            self.browser.new_context(viewport={"width": 1280, "height": 720}), where, count
-        )
+        """The page of a new visitor."""
+        return Watched(self.visitor(), where, count)
 
     @property
     def compare(self) -> str:
@@ -197,14 +202,20 @@ def measure(
     }
     alone = {"play": _play, "sessions": _sessions, "leak": _leak}
     with ExitStack() as stack:
-        theirs: tuple[str, int] | None = None
+        started: list[tuple[str, int]] = []
+
+        def theirs(page: Watched) -> tuple[str, int]:
+            if not started:
+                app = _plain(bench, engine, fields, limits, page)
+                started.append(stack.enter_context(app))
+            return started[0]
+
         for number, part in enumerate(parts):
             tell(number / len(parts), part)
             if part in alone:
                 result[part] = alone[part](bench)
                 continue
-            theirs = theirs or stack.enter_context(_plain(bench, engine, fields, limits))
-            result[part] = (_step if part == "step" else _visit)(bench, *theirs)
+            result[part] = (_step if part == "step" else _visit)(bench, theirs)
             result["speedup"] = result["speedup"] or result[part]["speedup"]
     result["machine"]["load_after"] = os.getloadavg()[0]
     tell(1.0, "")
@@ -225,13 +236,14 @@ def _fields(engine: Engine, names: Sequence[str], count: int) -> tuple[int, NDAr
 
 @contextmanager
 def _plain(
-    bench: Bench, engine: Engine, fields: NDArray[np.float32], limits: tuple[float, ...]
+    bench: Bench,
+    engine: Engine,
+    fields: NDArray[np.float32],
+    limits: tuple[float, ...],
+    mine: Watched,
 ) -> Iterator[tuple[str, int]]:
-    """Address and process of the plain app, with maps of the page's size."""
-    mine = bench.page()
-    mine.open(bench.compare)
+    """Address and process of the plain app; see `Theirs`."""
     box = mine.page.locator(MAPS).first.bounding_box()
-    mine.page.context.close()
     assert box is not None
     with TemporaryDirectory() as folder, socket.socket() as free:
         path = Path(folder) / "fields.npz"
@@ -268,11 +280,12 @@ def _plain(
 # -- parts ----------------------------------------------------------------------------------------
 
 
-def _step(bench: Bench, theirs: str, their_process: int) -> Result:
+def _step(bench: Bench, theirs: Theirs) -> Result:
     """One step of the time: the arrow key to the last of four maps, ours and theirs in turn."""
     ours, other = bench.page(), bench.page(plain.WHERE)
     ours.open(bench.compare)
-    other.open(theirs)
+    address, their_process = theirs(ours)
+    other.open(address)
     bench.wait_idle()
     ours.page.locator(".slide input").focus()
     other.page.locator(".noUi-handle").focus()
@@ -299,21 +312,12 @@ def _step(bench: Bench, theirs: str, their_process: int) -> Result:
     return _compared(*rows)
 
 
-def _visit(bench: Bench, theirs: str, their_process: int) -> Result:
+def _visit(bench: Bench, theirs: Theirs) -> Result:
     """Going to the address until all maps are painted; the second time with what was kept."""
-    taken: dict[str, list[float]] = {}
-    for _ in range(bench.sizes.visits):
-        for who, address, where in (
-            ("ours", bench.compare, MAPS),
-            ("theirs", theirs, plain.WHERE),
-        ):
-            page = bench.page(where)
-            taken.setdefault(f"{who}_first", []).append(page.open(address))
-            page.page.goto("about:blank")
-            taken.setdefault(f"{who}_second", []).append(page.open(address))
-            page.page.context.close()
     page = bench.page()
     page.open(bench.compare)
+    other, _ = theirs(page)
+    taken: dict[str, list[float]] = {}
     switches: list[float] = []
     for _ in range(bench.sizes.visits):
         switches.append(page.switch('[data-page="explore"]', MAPS, 1))
@@ -321,6 +325,16 @@ def _visit(bench: Bench, theirs: str, their_process: int) -> Result:
         switches.append(page.switch('[data-page="compare"]', MAPS, PANELS))
         page.settle()
     page.page.context.close()
+    for _ in range(bench.sizes.visits):
+        for who, address, where in (
+            ("ours", bench.compare, MAPS),
+            ("theirs", other, plain.WHERE),
+        ):
+            page = bench.page(where)
+            taken.setdefault(f"{who}_first", []).append(page.open(address))
+            page.page.goto("about:blank")
+            taken.setdefault(f"{who}_second", []).append(page.open(address))
+            page.page.context.close()
     spreads = {name: _spread(times) for name, times in taken.items()}
     return {
         **spreads,
@@ -435,12 +449,20 @@ def _leak(bench: Bench) -> Result:
 
 
 def _churn(bench: Bench, count: int) -> None:
-    for number in range(count):
-        page = bench.page()
-        page.open(bench.compare)
-        if number % 2:  # a page of which the boards have been exchanged
-            page.switch('[data-page="explore"]', MAPS, 1)
-        page.page.context.close()
+    """Sessions of a visitor who opens a few tabs, looks at half of the pages, and closes them."""
+    visitor, left = bench.visitor(), count
+    while left:
+        pages = [Watched(visitor, MAPS, PANELS) for _ in range(min(left, bench.sizes.together))]
+        left -= len(pages)
+        for page in pages:
+            page.start(bench.compare)
+        for number, page in enumerate(pages):
+            page.reached()
+            if number % 2:  # a page of which the boards have been exchanged
+                page.switch('[data-page="explore"]', MAPS, 1)
+        for page in pages:
+            page.page.close()
+    visitor.close()
 
 
 def _rest(bench: Bench) -> float:

@@ -148,15 +148,25 @@ class Watched:
 
     def open(self, address: str) -> float:
         """Milliseconds from going to an address until all maps are painted."""
+        self.start(address)
+        return self.reached()
+
+    def start(self, address: str) -> None:
+        """Go to an address."""
         self.page.goto(address, wait_until="commit")
-        return self._reached()
+
+    def reached(self) -> float:
+        """Milliseconds that it took until all maps were painted; waits for them."""
+        self.page.wait_for_function("() => window.reached && window.reached.then(() => true)")
+        taken: float = self.page.evaluate("() => window.reached")
+        return taken
 
     def switch(self, click: str, where: str, count: int) -> float:
         """Milliseconds from a click until the maps of another page are painted."""
         test = f"() => watch.painted({json.dumps(where)}, {count})"
         self.page.evaluate(f"() => {{ watch.until({test}, 'click') }}")
         self.page.locator(click).first.click()
-        return self._reached()
+        return self.reached()
 
     def press(self, key: str) -> float:
         """Milliseconds from a key that is pressed until the last map has changed."""
@@ -192,8 +202,3 @@ class Watched:
     def ask(self, question: str) -> Any:
         """What a function answers in the page."""
         return self.page.evaluate(question)
-
-    def _reached(self) -> float:
-        self.page.wait_for_function("() => window.reached && window.reached.then(() => true)")
-        taken: float = self.page.evaluate("() => window.reached")
-        return taken
