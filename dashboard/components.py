@@ -27,12 +27,17 @@ def js(*names: str) -> str:
 
 _PICK = """:host {{ width: calc({width} * var(--size, 13px)) !important;
   flex: 0 {give} auto !important; min-width: 0 !important; }}
-.select {{ width: 100% !important; min-width: 0 !important; }}
-.select .MuiInputBase-root, .select .MuiInputLabel-root, .select .MuiOutlinedInput-notchedOutline
+.mui-light, .mui-dark {{ width: 100% !important; min-width: 0 !important; }}
+.MuiInputBase-root, .MuiInputLabel-root, .MuiOutlinedInput-notchedOutline
   {{ font-size: calc(1.07 * var(--size, 13px)) !important; }}"""
 """A list grows with the letters of the page and gives way in a full tool bar, wide ones first."""
 ONE_ROW = "@media (min-width: 761px) { [id^=flex] { flex-wrap: nowrap !important } }"
 """Of a tool bar; on a telephone it wraps."""
+
+
+def growing(width: int) -> str:
+    """The style of a list of the tool bar that is so many pixels wide at the usual letters."""
+    return _PICK.format(width=f"{width / 13:.2f}", give=max(0, width - 100))
 
 
 def dropdown(
@@ -45,7 +50,7 @@ def dropdown(
         width=width,
         margin=0,
         css_classes=[f"pick-{name}"],
-        stylesheets=[_PICK.format(width=f"{width / 13:.2f}", give=max(0, width - 100))],
+        stylesheets=[growing(width)],
         **settings,
     )
     widget.param.watch(lambda event: None if event.new is None else picked(event.new), "value")

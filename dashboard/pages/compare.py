@@ -11,6 +11,7 @@ from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Range1d
 
 from co2net.diagnostics import hexbin
 from co2net.layers import DIFFERENCE
+from dashboard.components import growing
 from dashboard.maps.figures import tooltip
 from dashboard.numbers import Numbers, SpanNumbers, judge_span, strips
 from dashboard.pages import Page
@@ -109,7 +110,8 @@ class CompareView(MapView):
             value=list(session.state.models),
             max_items=MOST,
             value_label=self._short(),
-            sx={"& .MuiOutlinedInput-input": {"padding": "8.5px 14px"}},
+            sx={"& .MuiOutlinedInput-input": {"padding": ".42em 1em"}},
+            stylesheets=[growing(190)],
             css_classes=["pick-models"],
         )
         self._models.param.watch(self._chosen, "value")
