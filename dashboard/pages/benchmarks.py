@@ -15,7 +15,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Range1d, Whisker
 from panel.custom import Child
 
 from co2net.evaluation.scores import Row
-from dashboard.components import Part, css, dropdown, js
+from dashboard.components import ONE_ROW, Part, css, dropdown, js
 from dashboard.maps.layers import number
 from dashboard.numbers import Numbers
 from dashboard.pages import Page
@@ -48,8 +48,6 @@ WIDTHS = {
     "scores": 205, "kind": 175, "against": 140, "metric": 195, "period": 126, "places": 180,
 }  # fmt: skip
 """Lists of the tool bar, and their widths in pixels."""
-NARROW = {"scores": 140, "kind": 120, "places": 176}
-"""Widths where all lists are there."""
 
 
 class BenchmarksPart(Part):
@@ -88,7 +86,11 @@ class BenchmarksView:
             for name, width in WIDTHS.items()
         }
         self.toolbar = pn.FlexBox(
-            *self._pick.values(), gap="8px", sizing_mode="stretch_width", margin=0
+            *self._pick.values(),
+            gap="8px",
+            sizing_mode="stretch_width",
+            margin=0,
+            stylesheets=[ONE_ROW],
         )
 
     def _figure(self) -> Any:
@@ -169,9 +171,11 @@ class BenchmarksView:
     def _draw(self) -> None:
         session, t, results = self.session, self.session.t, self._results
         chosen = self._selected()
+        others = references(results) if chosen.kind == "margins" else ()
+        held = {session.layer_name(key): key for key in others}
         for name, options in {
             "kind": {t(f"bench.kind_{key}"): key for key in kinds_of(results)},
-            "against": {session.layer_name(key): key for key in references(results)},
+            "against": held,
             "period": {
                 f"{p} ({t.or_else(f'bench.role_{role}', role)})": p
                 for p, role in chosen.periods.items()
@@ -181,10 +185,6 @@ class BenchmarksView:
         }.items():
             self._pick[name].param.update(options=options, value=getattr(chosen, name) or None)
             self._pick[name].visible = bool(options)
-        full = chosen.kind == "margins"
-        self._pick["against"].visible = full
-        for name, width in (WIDTHS | (NARROW if full else {})).items():
-            self._pick[name].width = width
         self.board.tell(
             empty="" if chosen.kind else t("bench.empty"),
             faults=list(results.faults),
