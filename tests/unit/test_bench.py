@@ -10,6 +10,7 @@ from co2net.errors import UserError
 from co2net.grid import LatLonGrid
 from co2net.models import load
 from co2net.models.layers import Block
+from co2net.models.lean import LeanBlock
 from co2net.models.processor import keep_memory, matrix_rate
 from co2net.training import TrainConfig, train
 from tests.synthetic import SyntheticSource
@@ -49,6 +50,7 @@ def test_infer_takes_another_size(source, tmp_path):
     assert own["parameters"] == model.info.parameters < other["parameters"]
     assert (own["preset"], other["preset"]) == ("XS", "S")
     assert own["gflop_per_window"] < other["gflop_per_window"]
+    assert own["executed_gflop_per_window"] == pytest.approx(own["gflop_per_window"])
     for key in ("speedup", "network_speedup", "matrix_gflop_per_s"):
         assert own[key] > 0
     few = SyntheticSource(source.grid, "2002-01-01", "2002-01-01")
@@ -63,6 +65,9 @@ def test_counts_attention_with_and_without_gradients():
         fused = bench._flops(lambda: block(x))
     assert fused == bench._flops(lambda: block(x))
     assert fused == 2 * (2 * 20 * 12 * 32**2 + 2 * 2 * 20**2 * 32)
+    slim = LeanBlock(block.requires_grad_(False), torch.float32)
+    with torch.inference_mode():
+        assert fused == bench._flops(lambda: slim(x))  # products added in place count too
 
 
 def test_matrix_rate_and_memory():
