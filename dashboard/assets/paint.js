@@ -344,7 +344,7 @@ class Painter {
     pen.strokeStyle = this.style.data.coast[0]
     pen.lineWidth = 1.1
     pen.stroke(wind)
-    const radius = this.size / 2 * letters, count = palette.length
+    const radius = this.size / 2 * Math.max(1, Math.min(letters, width / 600)), count = palette.length
     const rings = new Path2D()
     for (let n = 0; n < shown; n++) {
       const [at, to] = [across(x[n]), down(y[n])]

@@ -37,7 +37,18 @@ function icon(name) {
 }
 
 // Bokeh lays out a whole page whenever one of its parts has another size, every chart each time.
-// Once a frame is enough for all of them.
+// The parts of this one are placed by style sheets: a chart need only lay out itself, and for the
+// rest once a frame is enough.
+function lay_out_alone() {
+  const {PlotView} = Bokeh.require("models/plots/plot_canvas")
+  PlotView.prototype.compute_layout = function () {
+    this.measure_layout()
+    this.update_bbox()
+    this._compute_layout()
+    this.after_layout()
+    this._layout_computed = true
+  }
+}
 function lay_out_once(view) {
   const compute = view.compute_layout.bind(view)
   let due = ""
@@ -77,6 +88,7 @@ function behind_list(root) {
 }
 
 export function render({model, view, el: host}) {
+  lay_out_alone()
   for (const part of [view, view.parent]) { lay_out_once(part) }
   const say = model.strings
   const facts = {title: "co2net", busy: "", notices: [], address: "", reload: 0}

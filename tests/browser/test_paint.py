@@ -53,6 +53,28 @@ def expected(key, grid, field, view, smooth):
     return out
 
 
+_LETTERS = """() => {
+  const plot = Bokeh.documents[0].get_model_by_name("series")
+  const view = plot && Bokeh.index.find_one(plot)
+  if (!view) { return [] }
+  const axes = [...view.renderer_views.values()].filter(({model}) => model.type.endsWith("Axis"))
+  return axes.flatMap(({visuals, bbox}) => [
+    visuals.major_label_text.get_text_font_size(), visuals.axis_label_text.get_text_font_size(),
+    bbox.left >= 0 && bbox.right <= view.bbox.width && bbox.bottom <= view.bbox.height ? "in" : "out",
+  ])
+}"""
+"""Of the chart in the inspector: what its axes' letters measure, and whether they are on it."""
+
+
+def test_letters_of_a_chart_grow_with_those_of_the_page(visit):
+    page = visit(3840, 2160).open("present=1&span=2").page
+    has = f"(wanted) => ({_LETTERS})().join() === wanted"
+    page.wait_for_function(has, arg=",".join(["28.9px", "29.92px", "in"] * 2))
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.keyboard.press("Escape")
+    page.wait_for_function(has, arg=",".join(["11.05px", "11.44px", "in"] * 2))
+
+
 @pytest.fixture(scope="module")
 def blank(browser):
     page = browser.new_page()
