@@ -396,7 +396,7 @@ READMES = {"en": "README.md", "zh": "README.zh.md"}
 """Language -> file that holds a table of results between `BLOCK`."""
 BLOCK = ("<!-- results -->", "<!-- /results -->")
 
-_HEADS = {"en": ("model", "target"), "zh": ("模型", "目标")}
+_HEADS = {"en": ("model", "target", "windows seen"), "zh": ("模型", "目标", "训练窗口数")}
 _TARGETS = {
     "en": {"absolute": "absolute", "anomaly": "anomaly", "residual": "corrects interpolation"},
     "zh": {"absolute": "绝对值", "anomaly": "距平", "residual": "修正插值"},
@@ -437,7 +437,7 @@ def readme_block(rows: Sequence[Row], about: Mapping[str, Any], language: str) -
     best = {p: min(found[name][p].value for name in names) for p in periods}
     lines = [
         f"| {' | '.join((*_HEADS[language], *periods))} |",
-        "|---" * (len(periods) + 2) + "|",
+        "|---" * (len(periods) + len(_HEADS[language])) + "|",
     ]
     absent = False
     for name in names:
@@ -450,8 +450,9 @@ def readme_block(rows: Sequence[Row], about: Mapping[str, Any], language: str) -
         if not part["shipped"]:
             title, absent = f"{title} †", True
         target = _TARGETS[language].get(part["target"], "–")
+        windows = part["trained_on"].get("windows", "–")
         cells = [_score(found[name][p], found[name][p].value == best[p]) for p in periods]
-        lines.append(f"| {title} | {target} | {' | '.join(cells)} |")
+        lines.append(f"| {title} | {target} | {windows} | {' | '.join(cells)} |")
     single, many = _SEEDS[language]
     below = _BELOW[language].format(
         frames=sum(about["frames"].values()),

@@ -43,7 +43,8 @@ def row(model: str, seed: str, period: str, value: float) -> Row:
 
 def part(title: str, target: str, shipped: bool = True) -> dict[str, object]:
     return {"title": title, "preset": "XS" if target else "", "target": target,
-            "shipped": shipped}  # fmt: skip
+            "shipped": shipped,
+            "trained_on": {"windows": 1600} if target else {"years": "2002-2018"}}  # fmt: skip
 
 
 def results(folder: Path) -> None:
@@ -76,15 +77,14 @@ def test_the_table_ranks_means_over_seeds_and_marks_what_is_not_shipped(tmp_path
     assert text.endswith("after\n")
     assert "old" not in text
     lines = block(tmp_path / "README.md").splitlines()
-    assert lines[2] == "| Kriging | – | **1.500** (1.40–1.60) | **1.900** (1.80–2.00) |"
-    assert (
-        lines[3] == "| Net (XS) | corrects interpolation | 2.000 (1.90–2.10) | 2.000 (1.90–2.10) |"
-    )
-    assert lines[4].startswith("| Net (XS) † | absolute | 5.000")
+    assert lines[2] == "| Kriging | – | – | **1.500** (1.40–1.60) | **1.900** (1.80–2.00) |"
+    net = "| Net (XS) | corrects interpolation | 1600 | 2.000 (1.90–2.10) | 2.000 (1.90–2.10) |"
+    assert lines[3] == net
+    assert lines[4].startswith("| Net (XS) † | absolute | 1600 | 5.000")
     assert "651 frames of 2000 and 2020" in lines[-1]
     assert "several seeds of net: their means" in lines[-1]
     chinese = block(tmp_path / "README.zh.md")
-    assert "| 克里金插值 | – | **1.500**" in chinese
+    assert "| 克里金插值 | – | – | **1.500**" in chinese
     assert "† 不随程序提供" in chinese
     publish(tmp_path, tmp_path)
     assert (tmp_path / "README.md").read_text() == text  # again changes nothing
