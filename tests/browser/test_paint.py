@@ -60,7 +60,8 @@ _LETTERS = """() => {
   const axes = [...view.renderer_views.values()].filter(({model}) => model.type.endsWith("Axis"))
   return axes.flatMap(({visuals, bbox}) => [
     visuals.major_label_text.get_text_font_size(), visuals.axis_label_text.get_text_font_size(),
-    bbox.left >= 0 && bbox.right <= view.bbox.width && bbox.bottom <= view.bbox.height ? "in" : "out",
+    bbox.left >= 0 && bbox.right <= view.bbox.width
+      && bbox.bottom <= view.bbox.height ? "in" : "out",
   ])
 }"""
 """Of the chart in the inspector: what its axes' letters measure, and whether they are on it."""
