@@ -10,18 +10,21 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, TimeoutError, expect
+from playwright.sync_api import Browser, Locator, Page, Route, TimeoutError, expect
 
 from dashboard.browser import launched
 from tests.browser.server import make_store
 
 expect.set_options(timeout=60_000)  # machines are shared
 REPOSITORY = Path(__file__).resolve().parents[2]
+WINDOW = {"width": 1280, "height": 720}
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +73,8 @@ def address(store: Path) -> Iterator[str]:
 
 
 def _wait(url: str, server: subprocess.Popen[bytes], log: Any) -> None:
-    for _ in range(300):
+    deadline = time.monotonic() + 400  # machines are shared
+    while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url, timeout=2):
                 return
@@ -94,6 +98,36 @@ class Visit:
         self.page.goto(f"{self._address}/?{query}")
         return self.wait()
 
+    def turn(self, query: str) -> Visit:
+        """Go to a view as the browser's back and forward do: by its address, without a load.
+
+        It goes by way of a page without maps, so that what is on screen afterwards is new. A page
+        with maps has painted them then.
+        """
+        target = parse_qs(query).get("page", ["explore"])[0]
+        language = parse_qs(query).get("lang", ["en"])[0]
+        self.page.evaluate(_TIDY)
+        away = "benchmarks" if target == "data" else "data"
+        self._went(f"page={away}&lang={language}", away)
+        before = self.page.evaluate(_SERIAL)
+        self._went(query, target)
+        if target in ("explore", "compare", "cases", "oceans"):
+            self.page.wait_for_function(f"(before) => ({_SERIAL})() > before", arg=before)
+        return self.wait() if target in ("explore", "compare") else self
+
+    def show(self, query: str, selector: str) -> Page:
+        """Turn to a page that is more than maps, and wait until an element is seen."""
+        self.turn(query).page.wait_for_selector(selector)
+        return self.page
+
+    def _went(self, query: str, page: str) -> None:
+        self.page.evaluate(
+            """(query) => { history.pushState({}, "", `?${query}`)
+                 dispatchEvent(new PopStateEvent("popstate")) }""",
+            query,
+        )
+        self.page.wait_for_selector(f'.app[data-page="{page}"]')
+
     def go(self, query: str = "") -> Page:
         """Go to an address and wait for nothing but the frame of the page."""
         self.page.goto(f"{self._address}/?{query}")
@@ -106,9 +140,9 @@ class Visit:
         self.page.wait_for_selector(selector, timeout=60_000)
         return self.page
 
-    def drawn(self, column: str) -> dict[str, list[Any]]:
-        """The data behind a chart: the columns of the one data source that has a column."""
-        return self.page.evaluate(_DATA, column)
+    def drawn(self, *columns: str) -> dict[str, list[Any]]:
+        """The data behind a chart: the columns of the one data source that has some columns."""
+        return self.page.evaluate(_DATA, list(columns))
 
     def wait(self, milliseconds: float = 120_000) -> Visit:
         """Wait until every panel shows a map."""
@@ -117,13 +151,16 @@ class Visit:
         return self
 
     def draws(self, mark: str, name: str, values: Any, off: float = 0.02) -> None:
-        """Wait until a chart with a column ``mark`` has a column of such values."""
-        wanted = [float(value) for value in values]
+        """Wait until a chart with a column ``mark`` has a column of such values.
+
+        A field is one cell of its column. Where NaN is wanted, anything may be.
+        """
+        wanted = [float(value) if np.isfinite(value) else None for value in values]
         try:
             self.page.wait_for_function(_DRAWS, arg=[mark, name, wanted, off], timeout=60_000)
         except TimeoutError:
-            np.testing.assert_allclose(self.drawn(mark).get(name, []), wanted, atol=off)
-            raise
+            seen = self.drawn(mark, name).get(name, [])
+            raise AssertionError(f"{name} is {seen!s:.300}, not {wanted!s:.300}") from None
 
     def hover(self, role: str, x: float, y: float) -> str:
         """The text that a map shows under the mouse, at a share of its width and height."""
@@ -141,18 +178,75 @@ class Visit:
             break
         return text.first.locator("xpath=..").inner_text()
 
-    def pick(self, name: str, text: str | re.Pattern[str]) -> None:
-        """Choose in a list of the tool bar or of the drawer, with the mouse."""
-        self.page.locator(f".pick-{name} [role=combobox]").click()
-        choice = self.page.locator(".MuiMenuItem-root").filter(has_text=text)
-        choice.first.click()
-        for _ in range(20):  # lists of which several can be chosen stay open
-            try:
-                expect(self.page.locator(".MuiMenuItem-root")).to_have_count(0, timeout=1500)
-            except AssertionError:
-                self.page.keyboard.press("Escape")
+    def pick(self, name: str, text: str | re.Pattern[str], keys: bool = False) -> None:
+        """Choose in a list of the tool bar or of the drawer, with the mouse or by keyboard."""
+        box = self.page.locator(f".pick-{name} [role=combobox]")
+        wanted = re.compile(f"^{re.escape(text)}$") if isinstance(text, str) else text
+        choice = self.page.locator(".MuiMenuItem-root").filter(has_text=wanted).first
+        if not keys:
+            box.click()
+            choice.click()
+        else:
+            self.reach_by_tab(box)
+            self.page.keyboard.press("Enter")
+            choice.wait_for()
+            for _ in range(40):
+                if wanted.search(self.focused()):
+                    break
+                self.page.keyboard.press("ArrowDown")
             else:
-                break
+                pytest.fail(f"the arrow keys do not reach {text}")
+            self.page.keyboard.press("Enter")
+        self.shut(keys)
+
+    def press(self, target: Locator, keys: bool = False) -> None:
+        """Use a button or a link, with the mouse or by keyboard."""
+        if keys:
+            self.reach_by_tab(target)
+            self.page.keyboard.press("Enter")
+        else:
+            target.click()
+
+    def pick_day(self, day: str, keys: bool = False) -> None:
+        """Choose a day of the month on screen in the calendar."""
+        self.press(self.page.locator(".date .choose"), keys)
+        calendar = self.page.locator(".calendar")
+        expect(calendar).to_be_visible()
+        if keys:
+            at = calendar.locator('button[tabindex="0"][data-day]')
+            days = int(day[-2:]) - int(at.get_attribute("data-day")[-2:])  # type: ignore[index]
+            for _ in range(abs(days)):
+                self.page.keyboard.press("ArrowRight" if days > 0 else "ArrowLeft")
+            self.page.keyboard.press("Enter")
+        else:
+            calendar.locator(f'[data-day="{day}"]').click()
+        expect(calendar).to_be_hidden()
+        self.page.wait_for_url(f"**time={day}**")
+
+    def pick_in_drawer(self, name: str, text: str, keys: bool = False) -> None:
+        """Choose in a list of the drawer, which is opened for it and closed again."""
+        self.press(self.page.locator(".drawer-toggle"), keys)
+        expect(self.page.locator(".drawer")).to_be_visible()
+        self.pick(name, text, keys)
+        self.press(self.page.locator(".drawer .toggle"), keys)
+        expect(self.page.locator(".app.drawer-open")).to_have_count(0)
+
+    def shut(self, keys: bool = False) -> None:
+        """Close the list that is open; those of which one is chosen close themselves."""
+        choices = self.page.locator(".MuiMenuItem-root")
+        for _ in range(40):
+            try:
+                expect(choices).to_have_count(0, timeout=1000)
+            except AssertionError:
+                if keys:
+                    self.page.keyboard.press("Escape")
+                else:  # beside it, where only what lies behind the list can be hit
+                    behind = self.page.locator(".MuiBackdrop-root")
+                    with suppress(TimeoutError):
+                        behind.click(position={"x": 900, "y": 600}, timeout=1000)
+            else:
+                return
+        expect(choices).to_have_count(0)
 
     def draw_box(self, role: str, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Draw a box with the mouse, from one share of a map's width and height to another."""
@@ -171,6 +265,14 @@ class Visit:
     def focused(self) -> str:
         """Name of what has the keyboard."""
         return str(self.page.evaluate(_FOCUSED))
+
+    def reach_by_tab(self, target: Locator, most: int = 200) -> None:
+        """Press Tab until an element has the keyboard."""
+        for _ in range(most):
+            if target.evaluate("e => e.getRootNode().activeElement === e"):
+                return
+            self.page.keyboard.press("Tab")
+        pytest.fail(f"Tab does not reach {target}")
 
     def tab_to(self, name: str, most: int = 90) -> list[str]:
         """Press Tab until something of a name has the keyboard; the names on the way."""
@@ -231,14 +333,21 @@ const colours = (map) => {
   return seen.size
 }
 """
-_DATA = """(column) => {
+_DATA = """(columns) => {
   for (const model of (Bokeh.documents[0]._all_models).values()) {
-    if (model.type === "ColumnDataSource" && column in model.data) {
+    if (model.type === "ColumnDataSource" && columns.every((name) => name in model.data)) {
       return Object.fromEntries(Object.entries(model.data).map(([k, v]) => [k, Array.from(v)]))
     }
   }
   return {}
 }"""
+_SERIAL = """() => [...Bokeh.documents[0]._all_models.values()].map((model) => model.data)
+  .find((data) => data && typeof data === "object" && "shown" in data && "fps" in data).shown[1]"""
+_TIDY = f"""() => {{ {_FIND}
+  for (const button of all(document, ".drawer-open .drawer .toggle, .notice .toggle")) {{
+    button.click()
+  }}
+}}"""
 _ARMED = """() => [...Bokeh.documents[0]._all_models.values()]
   .some((model) => model.type === "BoxSelectTool" && model.active)"""
 _FOCUSED = """() => {
@@ -252,8 +361,9 @@ _FOCUSED = """() => {
 _DRAWS = """([mark, name, values, off]) => [...Bokeh.documents[0]._all_models.values()]
   .filter((model) => model.type === "ColumnDataSource" && mark in model.data && name in model.data)
   .map((model) => Array.from(model.data[name]))
+  .map((seen) => seen.length === 1 && seen[0]?.length ? Array.from(seen[0]) : seen)
   .some((seen) => seen.length === values.length
-    && values.every((value, n) => Math.abs(seen[n] - value) <= off))"""
+    && values.every((value, n) => value == null || Math.abs(seen[n] - value) <= off))"""
 _PAINTS = f"""([role, least]) => {{ {_FIND}
   return all(document, `[data-role="${{role}}"] .map`).some((map) => colours(map) > least)
 }}"""
@@ -272,34 +382,96 @@ _PAINTED = f"""() => {{ {_FIND}
 }}"""
 
 
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Callable[..., Visit]]:
-    """Open pages; at the end, nothing may have gone out and no error may have been logged."""
-    problems: list[str] = []
-    contexts = []
+class Tabs:
+    """Opens pages in the browser, and hears of all that they must not do.
 
-    def guard(route: Route) -> None:
-        url = route.request.url
-        if url.startswith((address, "data:", "blob:")):
-            route.continue_()
-        else:
-            problems.append(f"request to {url}")
-            route.abort()
+    No request may leave the machine: one that would is cut off, and is a problem; so is an error
+    in the console.
+    """
 
-    def make(width: int = 1280, height: int = 720, **options: Any) -> Visit:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        context.route("**/*", guard)
+    def __init__(self, browser: Browser, address: str) -> None:
+        self.problems: list[str] = []
+        self._browser, self._address = browser, address
+        self._contexts: list[Any] = []
+        self._shared: dict[str, Visit] = {}
+
+    def open(self, width: int = 1280, height: int = 720, **options: Any) -> Visit:
+        """A page of a visitor's own, still blank."""
+        context = self._browser.new_context(viewport={"width": width, "height": height}, **options)
+        self._contexts.append(context)
+        # Only what would leave the machine is asked about: the rest costs no detour.
+        context.route(re.compile(f"^(?!{re.escape(self._address)}/|data:|blob:)"), self._cut)
         context.set_default_timeout(120_000)
         page = context.new_page()
-        page.on(
-            "console",
-            lambda m: problems.append(f"{m.type}: {m.text}") if m.type == "error" else None,
-        )
-        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-        return Visit(page, address)
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        return Visit(page, self._address)
 
-    yield make
-    for context in contexts:
-        context.close()
-    assert problems == []
+    def _cut(self, route: Route) -> None:
+        self.problems.append(f"request to {route.request.url}")
+        route.abort()
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error":
+            self.problems.append(f"error: {message.text}")
+
+    def at(self, query: str) -> Visit:
+        """A view on the page of its language, which tests have one after the other."""
+        language = parse_qs(query).get("lang", ["en"])[0]
+        if language not in self._shared:
+            here = self._shared[language] = self.open()
+            here.reach(f"page=data&lang={language}", ".card .coverage")
+        here = self._shared[language]
+        if here.page.viewport_size != WINDOW:
+            here.page.set_viewport_size(WINDOW)
+        return here.turn(query)
+
+    def check(self) -> None:
+        """Nothing has gone out, and no error has been logged."""
+        problems = self.problems[:]
+        self.problems.clear()
+        assert problems == []
+
+    def close(self) -> None:
+        """Close all pages."""
+        for context in self._contexts:
+            context.close()
+        self._contexts.clear()
+        self._shared.clear()
+
+
+@pytest.fixture(scope="session")
+def tabs(browser: Browser, address: str) -> Iterator[Tabs]:
+    """The pages that stay open for the whole run, one a language."""
+    tabs = Tabs(browser, address)
+    yield tabs
+    tabs.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Remember whether a test has failed: the page that it leaves is not used again."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture
+def at(tabs: Tabs, request: pytest.FixtureRequest) -> Iterator[Callable[[str], Visit]]:
+    """Go to a view, on a page that is open already."""
+    yield tabs.at
+    if request.node.stash.get(FAILED, False) or tabs.problems:
+        tabs.close()
+    tabs.check()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Callable[..., Visit]]:
+    """Open pages of one's own."""
+    tabs = Tabs(browser, address)
+    yield tabs.open
+    tabs.close()
+    tabs.check()

@@ -5,52 +5,60 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 
-def models(page) -> list[str]:
-    return [row.get_attribute("data-model") for row in page.locator(".scores tbody tr").all()]
+def expect_models(page, *names: str) -> None:
+    """The rows of the table, from above."""
+    rows = page.locator(".scores tbody tr")
+    expect(rows).to_have_count(len(names))
+    for n, name in enumerate(names):
+        expect(rows.nth(n)).to_have_attribute("data-model", name)
 
 
-def test_scores_sort_filter_and_keep_their_address(visit):
-    here = visit()
-    page = here.reach("page=benchmarks", ".scores td")
-    assert models(page) == ["interpolation", "co2net", "vit"]
+def test_scores_sort_filter_and_keep_their_address(at):
+    here = at("page=benchmarks")
+    page = here.page
+    page.wait_for_selector(".scores td")
+    expect_models(page, "interpolation", "co2net", "vit")
     expect(page.locator(".scores caption")).to_contain_text("2002")
     expect(page.locator(".scores caption")).to_contain_text("simulated")
     expect(page.locator(".scores td.best").first).to_contain_text("0.50")
     expect(page.locator(".scores td.best").first).to_contain_text("[0.50, 1.50]")
-    drawn = here.drawn("low")
-    assert sorted(drawn["value"]) == [0.5, 1.0, 2.0]
+    here.draws("low", "value", [2.0, 1.0, 0.5])
     page.locator('.sort[data-key="ocean"]').click()
     page.wait_for_url("**sort=ocean**")
     page.locator('.sort[data-key="ocean"]').click()
     page.wait_for_url("**order=down**")
     expect(page.locator(".scores tbody tr").first).to_have_attribute("data-model", "vit")
     page.reload()
-    page.wait_for_selector(".scores td")
-    assert models(page) == ["vit", "co2net", "interpolation"]
-    page = here.reach("page=benchmarks&places=latitude", ".scores td")
+    expect_models(page, "vit", "co2net", "interpolation")
+    here.show("page=benchmarks&places=latitude", ".scores td")
     expect(page.locator(".scores thead")).to_contain_text("0° – 30°N")
 
 
-def test_margins_cases_and_withheld_stations(visit):
-    page = visit().reach("page=benchmarks&kind=margins", ".scores td")
+def test_margins_cases_and_withheld_stations(at):
+    page = at("page=benchmarks&kind=margins").page
+    page.wait_for_selector(".scores td")
     expect(page.locator(".scores caption")).to_contain_text("Error above that of Interpolation")
     # Against the best the others are worse, by what the file says of the pair.
-    assert models(page) == ["co2net", "vit"]
+    expect_models(page, "co2net", "vit")
     expect(page.locator(".scores td").first).to_contain_text("+0.50")
     expect(page.locator(".scores td").first).to_contain_text("[0.25, 0.75] · 50 %")
-    page = visit().reach("page=benchmarks&kind=margins&against=co2net", ".scores td")
-    assert models(page) == ["interpolation"]
+    page = at("page=benchmarks&kind=margins&against=co2net").page
+    page.wait_for_selector(".scores td")
+    expect_models(page, "interpolation")
     expect(page.locator(".scores td").first).to_contain_text("−0.50")
-    page = visit().reach("page=benchmarks&kind=cases&metric=correlation", ".scores td")
+    page = at("page=benchmarks&kind=cases&metric=correlation").page
+    page.wait_for_selector(".scores td")
     expect(page.locator(".scores thead")).to_contain_text("A wave")
     expect(page.locator(".scores td.best")).to_have_text("0.900")
-    page = visit().reach("page=benchmarks&kind=sites&lang=zh", ".scores td")
+    page = at("page=benchmarks&kind=sites&lang=zh").page
+    page.wait_for_selector(".scores td")
     expect(page.locator(".scores caption")).to_contain_text("留出站点")
     expect(page.locator(".scores tbody tr").first).to_contain_text("1.75")
 
 
-def test_provenance_and_the_documents_numbers(visit):
-    page = visit().reach("page=benchmarks&lang=zh&theme=dark", ".scores td")
+def test_provenance_and_the_documents_numbers(at):
+    page = at("page=benchmarks&lang=zh&theme=dark").page
+    page.wait_for_selector(".scores td")
     page.locator(".about summary").click()
     # What a file says is text, whatever stands in it.
     expect(page.locator(".about")).to_contain_text("<b>small</b>")
@@ -59,8 +67,9 @@ def test_provenance_and_the_documents_numbers(visit):
     expect(page.locator(".ablations")).to_contain_text("另一数据集")
 
 
-def test_the_store_its_coverage_and_checks(visit):
-    page = visit().reach("page=data", ".card .coverage")
+def test_the_store_its_coverage_and_checks(at):
+    page = at("page=data").page
+    page.wait_for_selector(".card .coverage")
     card = page.locator(".stores .card").first
     expect(card).to_contain_text("synthetic test world")
     expect(card.locator(".badge.simulated")).to_be_visible()
@@ -75,5 +84,6 @@ def test_the_store_its_coverage_and_checks(visit):
     page.locator('[data-entry="carbontracker"] summary').first.click()
     page.wait_for_url("**dataset=carbontracker**")
     expect(page.locator('[data-entry="carbontracker"] code').first).to_contain_text("co2net data")
-    other = visit().reach("page=data&dataset=obspack&lang=zh", '[data-entry="obspack"][open]')
+    other = at("page=data&dataset=obspack&lang=zh").page
+    other.wait_for_selector('[data-entry="obspack"][open]')
     expect(other.locator('[data-entry="obspack"]')).to_contain_text("条款")
