@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,22 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, TimeoutError, expect
+from playwright.sync_api import (
+    Browser,
+    Locator,
+    Page,
+    Route,
+    TimeoutError,
+    ViewportSize,
+    expect,
+)
 
 from dashboard.browser import launched
 from tests.browser.server import make_store
 
 expect.set_options(timeout=60_000)  # machines are shared
 REPOSITORY = Path(__file__).resolve().parents[2]
-WINDOW = {"width": 1280, "height": 720}
+WINDOW: ViewportSize = {"width": 1280, "height": 720}
 
 
 @pytest.fixture(scope="session")
@@ -449,7 +457,9 @@ def tabs(browser: Browser, address: str) -> Iterator[Tabs]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember whether a test has failed: the page that it leaves is not used again."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed

@@ -23,18 +23,18 @@ def daily_means(store) -> np.ndarray:
     return series.reshape(4, 8).mean(axis=1)
 
 
-def test_a_case_tells_what_the_store_holds(visit, store):
-    here = visit()
-    page = here.reach("page=cases", STORY)
+def test_a_case_tells_what_the_store_holds(at, store):
+    here = at("page=cases")
+    page = here.page
+    page.wait_for_selector(STORY)
     expect(page.locator(".pick")).to_have_count(2)
     expect(page.locator(".meta")).to_contain_text("Amazon")
     expect(page.locator(".meta")).to_contain_text("simulated")
     expected = daily_means(store)
     text = here.text(STORY)
     assert f"From {expected[0]:.1f} to {expected[-1]:.1f} ppm" in text
-    drawn = here.drawn("s0")
-    np.testing.assert_allclose(drawn["s0"], expected, atol=0.02)
-    assert drawn["label"] == [f"2002-01-0{day}" for day in (5, 6, 7, 8)]
+    here.draws("label", "s0", expected)
+    assert here.drawn("label", "s0")["label"] == [f"2002-01-0{day}" for day in (5, 6, 7, 8)]
     rows = page.locator(".numbers tbody tr")
     expect(rows).to_have_count(3)
     expect(rows.first).to_contain_text(f"{expected[0]:.1f}")
@@ -48,9 +48,10 @@ def test_a_case_tells_what_the_store_holds(visit, store):
         assert "simulated" in caption
 
 
-def test_models_time_and_case_stand_in_the_address(visit):
-    here = visit()
-    page = here.reach("page=cases&case=wave", STORY)
+def test_models_time_and_case_stand_in_the_address(at):
+    here = at("page=cases&case=wave")
+    page = here.page
+    page.wait_for_selector(STORY)
     page.locator('.chip[data-model="vit"]').click()
     page.wait_for_url("**series=co2net,interpolation,vit**")
     expect(page.locator(".numbers tbody tr")).to_have_count(4)
@@ -67,9 +68,10 @@ def test_models_time_and_case_stand_in_the_address(visit):
     assert "region=amazon" in page.url
 
 
-def test_a_case_plays_within_its_days_and_in_chinese(visit):
-    here = visit()
-    page = here.reach("page=cases&case=wave&lang=zh&theme=dark&time=2002-01-08T22:30", STORY)
+def test_a_case_plays_within_its_days_and_in_chinese(at):
+    here = at("page=cases&case=wave&lang=zh&theme=dark&time=2002-01-08T22:30")
+    page = here.page
+    page.wait_for_selector(STORY)
     expect(page.locator(".badge")).to_have_text("模拟世界")
     assert here.text(STORY).startswith("从")
     page.locator(".timebar .forward").click()  # the last frame of the case leads to its first

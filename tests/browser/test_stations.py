@@ -11,12 +11,14 @@ from playwright.sync_api import expect
 READY = ".scores td"
 
 
-def test_series_are_those_of_the_store(visit, store):
-    here = visit()
-    page = here.reach("page=stations&station=S03&model=vit&lines=none", READY)
-    drawn = here.drawn("observed")
+def test_series_are_those_of_the_store(at, store):
+    here = at("page=stations&station=S03&model=vit&lines=none")
+    page = here.page
+    page.wait_for_selector(READY)
     sites = xr.open_zarr(store, group="stations").co2.isel(station=3).values[: 31 * 8 : 3]
-    np.testing.assert_allclose(drawn["observed"], sites, atol=0.02)
+    here.draws("observed", "observed", sites)
+    expect(page.locator(".station .progress")).to_be_empty()
+    drawn = here.drawn("observed")
     place = xr.open_zarr(store, group="stations").isel(station=3)
     wave = 1.5 * np.sin(3 * np.radians(float(place.lon)))
     first = np.array(drawn["s0"], dtype=float)
@@ -28,9 +30,10 @@ def test_series_are_those_of_the_store(visit, store):
     expect(page.locator(".network .when")).to_contain_text("simulated")
 
 
-def test_a_station_is_chosen_by_keyboard_and_sorted(visit):
-    here = visit()
-    page = here.reach("page=stations&model=co2net&lines=none", READY)
+def test_a_station_is_chosen_by_keyboard_and_sorted(at):
+    here = at("page=stations&model=co2net&lines=none")
+    page = here.page
+    page.wait_for_selector(READY)
     page.locator(".list thead .sort").first.click()
     expect(page.locator(".list thead th").first).to_have_attribute("aria-sort", "ascending")
     here.pick("measure", "Bias in the month")
@@ -44,16 +47,12 @@ def test_a_station_is_chosen_by_keyboard_and_sorted(visit):
     expect(page.locator(".station .title")).to_contain_text("S01")
 
 
-def test_withheld_stations_and_what_to_run_without(visit):
-    here = visit()
-    page = here.reach("page=stations&station=S00&model=co2net&lines=none&measure=withheld", READY)
+def test_withheld_stations_and_what_to_run_without(at):
+    here = at("page=stations&station=S00&model=co2net&lines=none&measure=withheld")
+    page = here.page
+    page.wait_for_selector(READY)
     expect(page.locator(".held td").nth(0)).to_have_text("0.25")
     expect(page.locator(".held td").nth(1)).to_have_text("1.75")
-    page = here.reach("page=stations&station=S01&model=co2net&lines=none&lang=zh", READY)
+    here = at("page=stations&station=S01&model=co2net&lines=none&lang=zh")
+    page = here.page
     expect(page.locator(".held")).to_contain_text(re.compile("没有 S01"))
-    # By hand, in the page's language.
-    here.pick("measure", "当月偏差")
-    page.wait_for_url("**measure=bias**")
-    here.pick("model", re.compile("^ViT"))
-    page.wait_for_url("**model=vit**")
-    expect(page.locator(".list thead")).to_contain_text("当月偏差")
