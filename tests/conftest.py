@@ -7,8 +7,9 @@ import pytest
 from hypothesis import settings
 
 # One thread, here and in all processes that tests start: on fields as small as theirs, threads
-# wait for each other longer than they work, on a busy machine ten times as long.
-os.environ["OMP_NUM_THREADS"] = "1"
+# wait for each other longer than they work, on a busy machine ten times as long. Numba's number
+# becomes PyTorch's too, once something is computed in parallel: they share one OpenMP.
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 settings.register_profile("patient", deadline=None)  # a slow or busy machine is no failure
 settings.load_profile("patient")
