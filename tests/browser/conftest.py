@@ -310,10 +310,16 @@ class Visit:
         return int(self.page.locator(f'[data-role="{role}"] .map').evaluate(_COLOURS))
 
     def click_map(self, role: str, x: float, y: float) -> None:
-        """Click at a share of a panel's width and height."""
-        box = self.page.locator(f'[data-role="{role}"] .map').bounding_box()
-        assert box is not None
-        self.page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        """Click at a share of a panel's width and height, until the address tells the point."""
+        chart = self.page.locator(f'[data-role="{role}"] .map')
+        for _ in range(20):  # the first click may come before the map listens
+            box = chart.bounding_box()
+            assert box is not None
+            self.page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            with suppress(TimeoutError):
+                self.page.wait_for_url("**point=**", timeout=6000)
+                return
+        pytest.fail(f"no click on {role} gives a point")
 
     def text(self, selector: str) -> str:
         """Text of an element."""

@@ -35,7 +35,7 @@ def test_a_case_tells_what_the_store_holds(at, store):
     assert f"From {expected[0]:.1f} to {expected[-1]:.1f} ppm" in text
     here.draws("label", "s0", expected)
     assert here.drawn("label", "s0")["label"] == [f"2002-01-0{day}" for day in (5, 6, 7, 8)]
-    rows = page.locator(".numbers tbody tr")
+    rows = page.locator(".cases .numbers tbody tr")
     expect(rows).to_have_count(3)
     expect(rows.first).to_contain_text(f"{expected[0]:.1f}")
     # One symmetric scale under all difference maps, and one under truth and model.
@@ -54,7 +54,7 @@ def test_models_time_and_case_stand_in_the_address(at):
     page.wait_for_selector(STORY)
     page.locator('.chip[data-model="vit"]').click()
     page.wait_for_url("**series=co2net,interpolation,vit**")
-    expect(page.locator(".numbers tbody tr")).to_have_count(4)
+    expect(page.locator(".cases .numbers tbody tr")).to_have_count(4)
     page.locator('[data-role="moment0"] .show').click()
     page.wait_for_url(re.compile("time=2002-01-05T1"))
     page.locator('.pick[data-case="later"]').click()

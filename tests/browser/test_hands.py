@@ -135,7 +135,7 @@ def test_cases(at, store, lang, keys):
     expect(page.locator('[data-role="model"] .name')).to_have_text(t.model("vit"))
     here.press(page.locator('.chip[data-model="vit"]'), keys)
     page.wait_for_url("**series=co2net,interpolation,vit**")
-    expect(page.locator(".numbers tbody tr")).to_have_count(4)
+    expect(page.locator(".cases .numbers tbody tr")).to_have_count(4)
     here.press(page.locator('[data-role="moment0"] .show'), keys)
     page.wait_for_url(re.compile("time=2002-01-05T1"))
     here.pick_day("2002-01-07", keys)
