@@ -384,7 +384,7 @@ class StationsView:
             self.session.deliver(partial(self._fail, asked, str(error)))
 
     def _show_progress(self, asked: tuple[Any, ...], what: str, name: str, share: float) -> None:
-        if asked == self._asked:
+        if asked == self._asked and self._cycle is None:  # it may come after the result
             named = self.session.layer_name(name)
             text = self.session.t(f"stations.{what}", name=named, share=f"{share:.0%}")
             self.board.tell(progress=text)
