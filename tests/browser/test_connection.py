@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from playwright.sync_api import expect
+
+SOCKETS = """
+window.sockets = []
+window.WebSocket = class extends WebSocket {
+  constructor(...all) { super(...all); sockets.push(this) }
+}
+"""
+"""Remembers the connections of a page."""
 
 
 @pytest.mark.parametrize(
@@ -16,13 +22,8 @@ def test_a_lost_server_is_told_and_the_view_comes_back(browser, address, lang, s
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     context.set_default_timeout(120_000)
     page = context.new_page()
-    sockets, gone = [], [True]
-
-    def through(socket) -> None:
-        socket.connect_to_server()
-        sockets.append(socket)
-
-    page.route_web_socket(re.compile("/ws"), through)
+    gone = [True]
+    page.add_init_script(SOCKETS)
     page.route(
         "**/ready",
         lambda route: route.fulfill(status=503) if gone[0] else route.continue_(),
@@ -33,7 +34,7 @@ def test_a_lost_server_is_told_and_the_view_comes_back(browser, address, lang, s
     expect(alert).to_be_hidden()
     page.evaluate("window.before = true")
     seen = page.url
-    sockets[-1].close()
+    page.evaluate("sockets.at(-1).close()")
     expect(alert).to_contain_text(said)
     expect(alert.get_by_role("button", name=button)).to_be_visible()
     gone[0] = False

@@ -28,9 +28,9 @@ def number(text: str) -> float:
     return float(re.search(r"[−+-]?\d+\.\d+", text).group().replace("−", "-"))
 
 
-def test_a_point_and_a_box_are_those_of_xarray(visit, store):
+def test_a_point_and_a_box_are_those_of_xarray(at, store):
     fields = truth(store)
-    here = visit().open(f"page=compare&projection=platecarree&models=co2net,vit&span=2&time={TIME}")
+    here = at(f"page=compare&projection=platecarree&models=co2net,vit&span=2&time={TIME}")
     page = here.page
     here.click_map("a", 0.61, 0.4)
     page.wait_for_url("**point=**")
@@ -73,9 +73,9 @@ def test_a_point_and_a_box_are_those_of_xarray(visit, store):
     assert number(here.text(".legend .value")) == pytest.approx(mean[8], abs=0.011)
 
 
-def test_the_hover_text_is_the_stores_value(visit, store):
+def test_the_hover_text_is_the_stores_value(at, store):
     fields = truth(store)
-    here = visit().open(f"page=compare&projection=platecarree&stations=0&span=2&time={TIME}")
+    here = at(f"page=compare&projection=platecarree&stations=0&span=2&time={TIME}")
     text = here.hover("difference_b", 0.32, 0.62)
     lat, south, lon, west = re.search(r"([\d.]+)°([NS]) ([\d.]+)°([EW])", text).groups()
     lat, lon = float(lat) * (1 - 2 * (south == "S")), float(lon) * (1 - 2 * (west == "W"))
@@ -94,8 +94,8 @@ def test_the_hover_text_is_the_stores_value(visit, store):
         assert number(values[name]) == pytest.approx(value, abs=0.011), name
 
 
-def test_colours_mean_the_same_in_every_panel_and_frame(visit):
-    here = visit().open(f"page=compare&models=co2net,vit&span=2&time={TIME}")
+def test_colours_mean_the_same_in_every_panel_and_frame(at):
+    here = at(f"page=compare&models=co2net,vit&span=2&time={TIME}")
     page = here.page
     for role in ("truth", "a", "b", "difference_a", "difference_b"):  # models may be late
         expect(page.locator(f'[data-role="{role}"] .heading')).to_contain_text("ppm")
@@ -117,42 +117,3 @@ def test_colours_mean_the_same_in_every_panel_and_frame(visit):
     expect(page.locator('[data-role="a"] .when')).to_contain_text("29 Jan 2002")
     assert here.scales() == before
     assert page.locator(".colourbar.value .tick").all_inner_texts() == ticks
-
-
-WORDS = {
-    "en": ("Amazon", "5 Jan 2002", "CO2-Net against truth"),
-    "zh": ("亚马孙", "2002年1月5日", "CO2-Net 与真值"),
-}
-
-
-@pytest.mark.parametrize("lang", list(WORDS))
-def test_everything_can_be_picked_by_hand(visit, lang):
-    here = visit().open(f"page=compare&lang={lang}&models=co2net,vit&span=2&time={TIME}")
-    page, (amazon, day, scatter) = here.page, WORDS[lang]
-    here.pick("region", amazon)
-    page.wait_for_url("**region=amazon**")
-    here.pick("below", re.compile("^(Scatter|散点)$"))
-    page.wait_for_url("**below=scatter**")
-    expect(page.locator('[data-role="scatter_a"] .title')).to_have_text(scatter)
-    page.locator(".date .choose").click()
-    calendar = page.locator(".calendar")
-    expect(calendar.locator("strong")).to_have_text(re.compile("January 2002|2002年1月"))
-    expect(calendar.locator("[aria-current]")).to_have_text("16")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**time=2002-01-05**")
-    expect(calendar).to_be_hidden()
-    expect(page.locator('[data-role="truth"] .when')).to_contain_text(day)
-    page.locator(".drawer-toggle").click()
-    here.pick("projection", re.compile("Mollweide|摩尔魏德"))
-    page.wait_for_url("**projection=mollweide**")
-    page.locator(".drawer .toggle").click()
-    expect(page.locator(".app.drawer-open")).to_have_count(0)
-    here.pick("models", re.compile("(Interpolation|最优插值) \\(OI\\)$"))
-    page.wait_for_url("**models=co2net,vit,interpolation**")
-    for role in ("truth", "a", "b", "c"):
-        here.paints(role)

@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from dashboard import screenshots
+from dashboard.i18n import Translator
 from tests.browser.conftest import REPOSITORY
 
 
@@ -36,31 +37,34 @@ def head(path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("query", "selector", "button", "name"),
+    ("query", "selector", "what", "name"),
     [
-        ("page=explore&time=2002-01-10T01:30", ".panel canvas", "Histogram: CSV",
+        ("page=explore&time=2002-01-10T01:30", ".panel canvas", "histogram",
          "co2net_histogram_global_2002-01-10T01-30.csv"),
         ("page=compare&time=2002-01-10T01:30&models=vit&span=2", ".panel canvas",
-         "Error by latitude: CSV", "co2net_error-by-latitude_2002-01-09.csv"),
-        ("page=cases", ".story:not([hidden])", "Scores of the case: CSV",
+         "latitude", "co2net_error-by-latitude_2002-01-09.csv"),
+        ("page=cases", ".story:not([hidden])", "scores",
          "co2net_wave_scores.csv"),
-        ("page=stations&station=S03", ".sites, table", "Residuals: CSV",
+        ("page=stations&station=S03", ".sites, table", "residuals",
          "co2net_S03_residuals_2002-01.csv"),
-        ("page=benchmarks", ".scores td", "Table as shown: CSV",
+        ("page=benchmarks", ".scores td", "table",
          "co2net_scores_rmse_document_2002.csv"),
     ],
 )  # fmt: skip
-def test_every_page_exports_what_it_shows(visit, tmp_path, query, selector, button, name):
-    page = visit().reach(query, selector)
-    path = save(page, button, tmp_path)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_page_exports_what_it_shows(at, tmp_path, lang, query, selector, what, name):
+    page = at(f"{query}&lang={lang}").page
+    page.wait_for_selector(selector)
+    path = save(page, f"{Translator(lang)(f'export.{what}')}: CSV", tmp_path)
     assert path.name == name
     said = head(path)
     assert said["simulated"] == "true"
     assert {"title", "source", "history"} <= said.keys()
 
 
-def test_a_cases_series_and_figure(visit, tmp_path, store):
-    page = visit().reach("page=cases&case=wave&lang=zh", ".story:not([hidden])")
+def test_a_cases_series_and_figure(at, tmp_path, store):
+    page = at("page=cases&case=wave&lang=zh").page
+    page.wait_for_selector(".story:not([hidden])")
     with xr.open_dataset(save(page, "序列: NetCDF", tmp_path)) as data:
         assert data.attrs["case"] == "wave"
         assert "Amazon" in data.attrs["place"]
@@ -75,8 +79,9 @@ def test_a_cases_series_and_figure(visit, tmp_path, store):
     expect(page.locator(".notice")).to_have_count(0)
 
 
-def test_pages_without_figures_have_no_menu(visit):
-    page = visit().reach("page=data", ".card .coverage")
+def test_pages_without_figures_have_no_menu(at):
+    page = at("page=data").page
+    page.wait_for_selector(".card .coverage")
     expect(page.locator(".export")).to_be_hidden()
 
 
