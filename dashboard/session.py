@@ -56,7 +56,8 @@ class Session(Wording):
         self.t = Translator(self.state.lang)
         self.numbers: Numbers | None = None
         self._gate = Lock()
-        self._loaded = False
+        self._begun = self._loaded = False
+        self._first: list[Callable[[], None]] = []
         self._early: list[Callable[[], None]] = []
         self._ids = count()
         self._serial = count(1)
@@ -98,6 +99,7 @@ class Session(Wording):
         )
         self._open_page()
         self._tell_faults(faults)
+        document.add_next_tick_callback(self._begin)
         pn.state.onload(self._browser_is_there)
 
     # -- building -----------------------------------------------------------------------
@@ -617,7 +619,8 @@ class Session(Wording):
     # -- telling ------------------------------------------------------------------------
 
     def _show_busy(self) -> None:
-        busy = not (self.frames.idle and self._judging.idle) or bool(self.computing)
+        idle = self._loaded and self.frames.idle and self._judging.idle
+        busy = bool(self.computing) or not idle
         self.shell.tell(busy=self.t("shell.computing") if busy and not self.bar.playing else "")
 
     @property
@@ -653,8 +656,20 @@ class Session(Wording):
         What is there before the browser asks for the page goes with it. After that it waits until
         the browser has it: what changes in between would be lost.
         """
+        with self._gate:
+            if not self._begun:
+                self._first.append(job)
+                return
         if self._document.session_context is not None:
             self._document.add_next_tick_callback(partial(self._run, job))
+
+    def _begin(self) -> None:
+        """Run what came while the server made the session: a thread must not touch it then."""
+        with self._gate:
+            self._begun = True
+            jobs, self._first = self._first, []
+        for job in jobs:
+            self.deliver(job)
 
     def _run(self, job: Callable[[], None]) -> None:
         session = self._document.session_context.session
@@ -683,6 +698,7 @@ class Session(Wording):
             job = self._early.pop(0) if self._early else None
             self._loaded = job is None
         if job is None:
+            self._show_busy()
             return
         try:
             with hold(self._document):
