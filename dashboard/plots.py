@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dashboard.theme import TOKENS
 
-MONTHS = {"en": "%d %b", "zh": "%-m月%-d日"}
+MONTHS = {"en": "%-d %b", "zh": "%-m月%-d日"}
 """Days on a time axis, by language."""
 
 
