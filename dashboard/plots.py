@@ -74,6 +74,15 @@ def chart(
     return plot
 
 
+class _Pane(pn.pane.Bokeh):
+    """A pane that may leave the page and come back: Panel forgets who listens to its figure."""
+
+    def _cleanup(self, root: Any = None) -> None:
+        listeners = self.object._event_callbacks
+        super()._cleanup(root)
+        self.object._event_callbacks = listeners
+
+
 def pane(plot: figure) -> pn.pane.Bokeh:
     """A figure that fills its place on the page, without the looks that nothing here gives it.
 
@@ -82,7 +91,7 @@ def pane(plot: figure) -> pn.pane.Bokeh:
     for renderer in plot.renderers:
         if isinstance(renderer, GlyphRenderer):
             renderer.nonselection_glyph = renderer.muted_glyph = None
-    return pn.pane.Bokeh(plot, sizing_mode="stretch_both")
+    return _Pane(plot, sizing_mode="stretch_both")
 
 
 def paint(plot: figure, theme: str) -> None:

@@ -40,7 +40,7 @@ from dashboard.maps.layers import Display, colour_bar, nice_limits, number
 from dashboard.maps.projection import format_point
 from dashboard.numbers import Numbers
 from dashboard.pages import Page, one_model, shown_model
-from dashboard.plots import chart, paint, span
+from dashboard.plots import chart, paint, pane, span
 from dashboard.service import Latest
 from dashboard.state import World
 from dashboard.theme import TOKENS, line, palette
@@ -142,7 +142,7 @@ class StationsView:
         self._dots()
         self._charts()
         panes = {
-            name: pn.pane.Bokeh(plot, sizing_mode="stretch_both")
+            name: pane(plot)
             for name, plot in {
                 "map": self.figures.figures[0],
                 "series": self._series,
