@@ -698,7 +698,7 @@ class Session(Wording):
             job = self._early.pop(0) if self._early else None
             self._loaded = job is None
         if job is None:
-            self._show_busy()
+            self.deliver(self._show_busy)
             return
         try:
             with hold(self._document):
