@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from co2net.grid import LatLonGrid
 from co2net.jobs import Job, State, Train, jobs, submit
 from co2net.jobs.folder import read_json
+from co2net.training.sample import load_sample
 from tests.browser.conftest import REPOSITORY, Visit
 from tests.synthetic import SyntheticSource, write_store
 
@@ -101,7 +102,7 @@ def patience() -> Iterator[None]:
     """Wait longer here than for other pages."""
     expect.set_options(timeout=SLOW)
     yield
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=60_000)
 
 
 def visitor(browser: Browser) -> BrowserContext:
@@ -139,6 +140,19 @@ def curves(page: Page) -> list[int]:
                return [] }"""
         )
     )
+
+
+def validation(page: Page) -> tuple[str, str]:
+    """The caption of the validation map, and the map as a picture."""
+    caption = page.locator(".field-maps .caption").inner_text()
+    canvas = page.locator('figure[data-map="model"] canvas')
+    return caption, str(canvas.evaluate("e => e.toDataURL()"))
+
+
+def validated(job: Job) -> int:
+    """Step of the latest validation whose map is there; 0: none yet."""
+    sample = load_sample(Path(job.outputs()["run"]))
+    return 0 if sample is None else sample.step
 
 
 def value(page: Page, name: str) -> str:
@@ -186,7 +200,7 @@ def test_from_the_form_to_a_model_on_compare(browser: Browser, server: Server) -
     expect(row.locator(".name")).to_have_text(HOSTILE)
     assert page.locator("img[src=x]").count() == 0
     (job,) = jobs(server.runs)
-    until("a validation", lambda: any("validation_rmse" in line for line in job.metrics()))
+    until("a validation", lambda: validated(job) > 0)
     # It holds its breath while the server restarts, however long that takes on this machine.
     os.kill(trainer(job), signal.SIGSTOP)
     expect(row.locator(".rmse")).to_have_text(re.compile(r"\d"))
@@ -208,10 +222,15 @@ def test_from_the_form_to_a_model_on_compare(browser: Browser, server: Server) -
     row = page.locator("tbody tr").first
     expect(row).to_have_attribute("data-state", "running")
     until("the same step", lambda: step(page) == before)
+    expect(page.locator('figure[data-map="model"] canvas')).to_be_visible()
+    (caption, picture), seen = validation(page), validated(job)
     os.kill(trainer(job), signal.SIGCONT)
-    until("more steps", lambda: job.metrics()[-1]["step"] > before)
+    until("another validation", lambda: validated(job) > seen)
     os.kill(trainer(job), signal.SIGSTOP)  # it must not end before it is cancelled
     until("more steps on the page", lambda: step(page) > before)
+    # The map of the validation is that of the new one, on the open page.
+    expect(page.locator(".field-maps .caption")).not_to_have_text(caption)
+    until("the map of it", lambda: validation(page)[1] != picture)
     row.locator("button.cancel").click()
     until("the word to it", (job.folder / "cancel").exists)
     os.kill(trainer(job), signal.SIGCONT)
