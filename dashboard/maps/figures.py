@@ -629,7 +629,7 @@ def tooltip(head: str, rows: Sequence[tuple[str, str]], theme: str) -> str:
     )
     return (
         '<div style="font-size:calc(var(--size, 13px) * .92);line-height:1.4;'
-        'margin:-5px;padding:5px 8px;'
+        "margin:-5px;padding:5px 8px;"
         f"color:{token['text']};background:{token['surface']};"
         'font-variant-numeric:tabular-nums">'
         f"<div>{escape(head)}</div><table>{cells}</table></div>"
