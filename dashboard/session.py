@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -57,7 +58,7 @@ class Session(Wording):
         self.numbers: Numbers | None = None
         self._gate = Lock()
         self._begun = self._loaded = False
-        self._first: list[Callable[[], None]] = []
+        self._due: deque[Callable[[], None]] = deque()
         self._early: list[Callable[[], None]] = []
         self._ids = count()
         self._serial = count(1)
@@ -657,23 +658,30 @@ class Session(Wording):
         the browser has it: what changes in between would be lost.
         """
         with self._gate:
-            if not self._begun:
-                self._first.append(job)
-                return
+            self._due.append(job)
+            begun = self._begun
+        if begun:
+            self._call(1)
+
+    def _call(self, times: int) -> None:
         if self._document.session_context is not None:
-            self._document.add_next_tick_callback(partial(self._run, job))
+            for _ in range(times):
+                self._document.add_next_tick_callback(self._run)
 
     def _begin(self) -> None:
         """Run what came while the server made the session: a thread must not touch it then."""
         with self._gate:
             self._begun = True
-            jobs, self._first = self._first, []
-        for job in jobs:
-            self.deliver(job)
+            due = len(self._due)
+        self._call(due)
 
-    def _run(self, job: Callable[[], None]) -> None:
+    def _run(self) -> None:
+        """Run what has been due longest, whichever call of the loop this is: an older result
+        must not come after a newer one.
+        """
         session = self._document.session_context.session
         with self._gate:
+            job = self._due.popleft()
             if not self._loaded and session is not None and session.connection_count:
                 self._early.append(job)
                 return
