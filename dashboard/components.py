@@ -21,7 +21,7 @@ def css(*names: str) -> list[str]:
 
 
 def js(*names: str) -> str:
-    """Scripts of ``assets`` as one module: what pages share (``parts``), then the page's own."""
+    """Scripts of ``assets`` as one module: what is shared (``news``, ``parts``), then the own."""
     return "\n".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
@@ -75,6 +75,7 @@ class Part(JSComponent):
         self._listener = listener
         self._ready = False
         self.facts: dict[str, Any] = {}
+        self._order = 0
         super().__init__(**params)
 
     def tell(self, **facts: Any) -> None:
@@ -82,14 +83,21 @@ class Part(JSComponent):
         news = {name: fact for name, fact in facts.items() if self.facts.get(name) != fact}
         self.facts |= news
         if news and self._ready:
-            self._send_msg(news)
+            self._send(news)
+
+    def _send(self, facts: dict[str, Any]) -> None:
+        """Send facts with their place in the order of telling: panel sends some messages at once
+        and others in a later turn of the loop, so a later one may come first.
+        """
+        self._order += 1
+        self._send_msg({"order": self._order, "facts": dict(facts)})
 
     def _handle_msg(self, message: Any) -> None:
         if not isinstance(message, dict):
             return
         if message.get("ready"):
             self._ready = True
-            self._send_msg(self.facts)
+            self._send(self.facts)
         elif self._listener is not None:
             self._listener(message)
 
@@ -116,7 +124,7 @@ class Shell(Part):
     inspector = Child()
     bar = Child()
 
-    _esm = js("connection", "shell")
+    _esm = js("news", "connection", "shell")
     _stylesheets: ClassVar[list[str]] = [*css("base", "shell", "connection"), css_variables()]
 
 
@@ -133,7 +141,7 @@ class Board(Part):
     aside = Child()
     drawing = param.Boolean(False, doc="Whether a drag draws a box.")
 
-    _esm = js("parts", "board")
+    _esm = js("news", "parts", "board")
     _stylesheets: ClassVar[list[str]] = css("base", "parts", "board")
 
 
@@ -147,7 +155,7 @@ class InspectorPart(Part):
     series = Child()
     histogram = Child()
 
-    _esm = ASSETS / "inspector.js"
+    _esm = js("news", "inspector")
     _stylesheets: ClassVar[list[str]] = css("base", "inspector")
 
 

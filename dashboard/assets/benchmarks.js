@@ -67,8 +67,7 @@ export function render({model}) {
   }
   const draw_chart = () => { caption.textContent = facts.chart; chart.setAttribute("aria-label", `${say.chart}, ${facts.chart}`) }
   const drawers = {table: draw_table, about: draw_about, ablations: draw_ablations, empty: draw_empty, faults: draw_empty, chart: draw_chart}
-  model.on("msg:custom", (news) => {
-    Object.assign(facts, news)
+  on_news(model, facts, (news) => {
     for (const name of Object.keys(news)) { drawers[name]?.() }
   })
   for (const name of Object.keys(facts)) { drawers[name]() }

@@ -77,8 +77,7 @@ export function render({model}) {
   const draw_bars = () => bars.forEach((bar, n) => draw_colour_bar(bar, facts.bars[n]))
   // Made and escaped by the server.
   const draw_strips = () => strips.forEach((strip, n) => { strip.innerHTML = facts.strips[n] ?? "" })
-  model.on("msg:custom", (news) => {
-    Object.assign(facts, news)
+  on_news(model, facts, (news) => {
     if ("titles" in news) { draw_titles() }
     if ("bars" in news) { draw_bars() }
     if ("strips" in news) { draw_strips() }

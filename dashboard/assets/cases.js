@@ -120,7 +120,7 @@ export function render({model}) {
     [["difference_bar"], () => draw_colour_bar(bars.difference, facts.difference_bar)],
     [["models"], () => draw_chips(chips, facts.models, (name) => model.send_msg({model: name}))], [["progress"], draw_progress], [["table", "flux_table"], draw_table], [["flux"], draw_flux], [["empty", "story"], draw_empty]]
   const draw = (news) => drawers.forEach(([names, drawer]) => { if (names.some((name) => name in news)) { drawer() } })
-  model.on("msg:custom", (news) => { Object.assign(facts, news); draw(news) })
+  on_news(model, facts, draw)
   draw(facts)
   model.send_msg({ready: true})
   return root

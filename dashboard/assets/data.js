@@ -98,8 +98,7 @@ export function render({model}) {
   const draw_open = () => catalog.querySelectorAll(".entry").forEach((card) => { if (card.dataset.entry === facts.open) { card.open = true } })
   const draw_faults = () => { faults.hidden = !facts.faults.length; faults.replaceChildren(...facts.faults.map((text) => el("li", "", text))) }
   const drawers = {stores: draw_stores, checks: draw_stores, catalog: draw_catalog, open: draw_open, faults: draw_faults}
-  model.on("msg:custom", (news) => {
-    Object.assign(facts, news)
+  on_news(model, facts, (news) => {
     for (const name of Object.keys(news)) { drawers[name]?.() }
   })
   draw_stores(); draw_catalog(); draw_faults()

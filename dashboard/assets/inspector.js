@@ -62,8 +62,7 @@ export function render({model}) {
   }
   // Made and escaped by the server.
   const draw_numbers = () => { find(".numbers").innerHTML = facts.numbers }
-  model.on("msg:custom", (news) => {
-    Object.assign(facts, news)
+  on_news(model, facts, (news) => {
     draw(); draw_tabs()
     if ("legend" in news) { draw_legend() }
     if ("numbers" in news) { draw_numbers() }

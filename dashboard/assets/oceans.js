@@ -117,7 +117,7 @@ export function render({model}) {
     empty: draw_empty, fault: () => { fault.textContent = facts.fault }, progress: () => { progress.textContent = facts.progress },
     models: () => draw_chips(chips, facts.models, (name) => send({model: name}))}
   const draw = (news) => Object.keys(news).forEach((name) => drawers[name]?.())
-  model.on("msg:custom", (news) => { Object.assign(facts, news); draw(news) })
+  on_news(model, facts, draw)
   draw(facts)
   send({ready: true})
   return root

@@ -264,8 +264,7 @@ export function render({model, view, el: host}) {
     document.removeEventListener("keydown", pressed)
     document.removeEventListener("fullscreenchange", left)
   })
-  model.on("msg:custom", (news) => {
-    Object.assign(facts, news)
+  on_news(model, facts, (news) => {
     if ("title" in news) { document.title = facts.title }
     if ("busy" in news) { draw_busy() }
     if ("notices" in news) { draw_notices() }

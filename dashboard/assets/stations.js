@@ -108,7 +108,7 @@ export function render({model}) {
   const drawers = [[["sites", "chosen", "caption"], draw_list], [["head"], draw_head], [["models"], () => draw_chips(chips, facts.models, (name) => model.send_msg({model: name}), el("span", "observed", say.observed))], [["table"], draw_table],
     [["held"], draw_held], [["bar", "caption"], draw_bar], [["empty"], draw_empty], [["progress"], draw_progress], [["cycle"], draw_cycle]]
   const draw = (news) => drawers.forEach(([names, drawer]) => { if (names.some((name) => name in news)) { drawer() } })
-  model.on("msg:custom", (news) => { Object.assign(facts, news); draw(news) })
+  on_news(model, facts, draw)
   draw(facts)
   model.send_msg({ready: true})
   return root

@@ -269,8 +269,7 @@ export function render({model}) {
     draw_form(); draw_note(check, facts.check); draw_note(estimate, facts.estimate)
     draw_rows(); draw_detail(); draw_map()
   }
-  model.on("msg:custom", (news) => {
-    Object.assign(facts, news)
+  on_news(model, facts, (news) => {
     if ("form" in news || "errors" in news) { draw_form() }
     if ("check" in news) { draw_note(check, facts.check) }
     if ("estimate" in news) { draw_note(estimate, facts.estimate) }

@@ -58,7 +58,7 @@ class BenchmarksPart(Part):
 
     chart = Child()
 
-    _esm = js("parts", "benchmarks")
+    _esm = js("news", "parts", "benchmarks")
     _stylesheets: ClassVar[list[str]] = css("base", "benchmarks")
 
 

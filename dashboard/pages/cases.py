@@ -64,7 +64,7 @@ class CasesPart(Part):
     cases = param.List(default=[])
     figures = Children()
 
-    _esm = js("parts", "cases")
+    _esm = js("news", "parts", "cases")
     _stylesheets: ClassVar[list[str]] = css("base", "parts", "cases")
 
 

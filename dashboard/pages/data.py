@@ -38,7 +38,7 @@ class DataPart(Part):
     Told: ``stores``, ``catalog``, ``checks``, ``faults``, ``open``.
     """
 
-    _esm = js("parts", "data")
+    _esm = js("news", "parts", "data")
     _stylesheets: ClassVar[list[str]] = css("base", "data")
 
 

@@ -52,7 +52,7 @@ class OceansPart(Part):
     figures = Children()
     panels = param.List(default=[], doc="key, label, and how many of the figures are its.")
 
-    _esm = js("parts", "oceans")
+    _esm = js("news", "parts", "oceans")
     _stylesheets: ClassVar[list[str]] = css("base", "parts", "oceans")
 
 

@@ -70,7 +70,7 @@ class StationsPart(Part):
     residuals = Child()
     months = Child()
 
-    _esm = js("parts", "stations")
+    _esm = js("news", "parts", "stations")
     _stylesheets: ClassVar[list[str]] = css("base", "parts", "stations")
 
 

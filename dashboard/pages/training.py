@@ -20,7 +20,7 @@ from co2net.jobs import Evaluate, Simulate, job, open_data, submit
 from co2net.jobs.trial import Estimate, estimate
 from co2net.training.sample import Sample
 from co2net.windows import split
-from dashboard.components import ASSETS, Part, css
+from dashboard.components import Part, css, js
 from dashboard.jobs_view import CURVES, Row
 from dashboard.maps.projection import coastline
 from dashboard.numbers import Numbers
@@ -61,7 +61,7 @@ class TrainingPart(Part):
     coast = param.List(default=[], doc="Lines of the coast: longitude, latitude, ...")
     palettes = param.Dict(default={})
 
-    _esm = ASSETS / "training.js"
+    _esm = js("news", "training")
     _stylesheets: ClassVar[list[str]] = css("base", "training")
 
 

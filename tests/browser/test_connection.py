@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from dashboard.components import ASSETS
+
 SOCKETS = """
 window.sockets = []
 window.WebSocket = class extends WebSocket {
@@ -43,3 +45,23 @@ def test_a_lost_server_is_told_and_the_view_comes_back(browser, address, lang, s
     expect(alert).to_be_hidden()
     assert page.url == seen
     context.close()
+
+
+_HEAR = """([source, messages]) => {
+  const made = new Function(`${source}; return on_news`)()
+  const facts = {rows: "none", title: ""}, drawn = []
+  let hear
+  made({on: (kind, heard) => { hear = heard }}, facts, (news) => drawn.push(news))
+  for (const message of messages) { hear(message) }
+  return {facts, drawn}
+}"""
+
+
+def test_of_two_messages_that_overtake_each_other_the_later_told_stays(browser):
+    page = browser.new_page()
+    later = {"order": 2, "facts": {"rows": "four"}}
+    earlier = {"order": 1, "facts": {"rows": "three", "title": "t"}}
+    heard = page.evaluate(_HEAR, [(ASSETS / "news.js").read_text(), [later, earlier]])
+    assert heard["facts"] == {"rows": "four", "title": "t"}
+    assert heard["drawn"] == [{"rows": "four"}, {"title": "t"}]
+    page.close()
