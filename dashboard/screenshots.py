@@ -43,19 +43,32 @@ const every = (root, selector, found = []) => {
 }
 """
 _PAINTED = f"""(page) => {{ {_FIND}
-  const app = every(document, ".app")[0]
-  const painted = (map) => every(map, "canvas").some((canvas) => {{
-    if (!canvas.width || !canvas.height) {{ return false }}
-    const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
-    return drawn.some((value) => value > 0)
-  }})
-  const board = every(document, ".board")[0]
-  return app?.dataset.page === page && !app.matches(".busy")
-    && every(board, "h2, h3, table, form, canvas").some((node) => node.offsetParent)
-    && every(document, '.board [role="status"].progress').every((line) => !line.textContent)
-    && every(document, ".board .map").filter((map) => map.offsetParent).every(painted)
+  const app = every(document, ".app")[0], board = every(document, ".board")[0]
+  const seen = (selector) => every(board, selector).filter((node) => node.offsetParent)
+  // What has come has several colours; that of a field alone without a number is one.
+  const painted = (canvas) => {{
+    const found = new Set(), {{width, height}} = canvas
+    if (!width || !height) {{ return false }}
+    const {{data}} = canvas.getContext("2d").getImageData(0, 0, width, height)
+    for (const pixel of new Uint32Array(data.buffer)) {{
+      if (pixel && found.add(pixel).size === 3) {{ return true }}
+    }}
+    return false
+  }}
+  const shows = (part, selector) => every(part, selector).some(painted)
+  return app?.dataset.page === page && document.title.endsWith(" · co2net")
+    && !app.matches(".busy")
+    && seen(".map, .card, .field, table, section.empty").length > 0
+    && seen('[role="status"].progress').every((line) => !line.textContent)
+    && seen(".waiting").length === 0
+    && seen(".map:not(.plot)").every((map) => shows(map, "canvas.field, canvas.bk-layer"))
+    && seen(".plot").every((plot) => shows(plot, "canvas"))
 }}"""
-"""Whether the page is there, is computing nothing, and shows its parts and maps."""
+"""Whether the page is there, is computing nothing, and shows its parts, maps and charts.
+
+The parts are each in a shadow tree of its own, which no selector looks across: each is sought
+from the board downwards.
+"""
 _HIDDEN = f"""() => {{ {_FIND}
   const scrolls = (node) => /auto|scroll/.test(getComputedStyle(node).overflowY)
   const wide = (node) => node.clientWidth > 0.6 * window.innerWidth
