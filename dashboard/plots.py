@@ -99,7 +99,7 @@ def paint(plot: figure, theme: str) -> None:
     token = TOKENS[theme]
     for axis in plot.axis:
         axis.update(
-            axis_label_text_color=token["muted"],
+            axis_label_text_color=token["text"],  # as the theme of the page has it
             major_label_text_color=token["muted"],
             axis_line_color=token["line"],
             major_tick_line_color=token["line"],

@@ -258,7 +258,7 @@ def enso(
         series = run.write_enso(ocean, names, months, region, out, progress)
     if maps is not None:
         with progress_bar("maps of El Nino") as progress:
-            composites.write(ocean, names, maps, progress)
+            composites.write(ocean, names, months, maps, progress)
     rows: list[dict[str, Any]] = []
     for what, by_quantity in series.items():
         for quantity, values in by_quantity.items():

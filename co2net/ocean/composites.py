@@ -56,11 +56,18 @@ def composites(
     months = ocean.months(what)
     if len(months) < FEWEST_MONTHS and _is_embedded(ocean) and (quantity, what) in shipped():
         return shipped()[quantity, what]
+    return _own(ocean, quantity, what, months, progress)
+
+
+def _own(
+    ocean: Ocean, quantity: str, what: str, months: Sequence[str], progress: Progress | None
+) -> Composite:
+    """The maps of months of the data; kept."""
     if len(months) < FEWEST_MONTHS:
         raise UserError(
             f"maps of El Nino need {FEWEST_MONTHS} whole months of {what}, there are {len(months)}"
         )
-    key = ("composites", quantity, what, ocean.digest(what), len(months))
+    key = ("composites", quantity, what, ocean.digest(what), tuple(months))
     return ocean.kept(key, lambda: _computed(ocean, quantity, what, months, progress))
 
 
@@ -120,7 +127,11 @@ def _spread(
 
 
 def write(
-    ocean: Ocean, whats: Sequence[str], out: str | Path, progress: Progress | None = None
+    ocean: Ocean,
+    whats: Sequence[str],
+    months: Sequence[str],
+    out: str | Path,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the maps of a data set of many years.
 
@@ -128,9 +139,18 @@ def write(
     ----------
     whats
         ``truth`` and models.
+    months
+        YYYY-MM, that all of them can give.
     out
         ``.npz``: the maps of every quantity and name on the cells of the sea, and a label that says
         which months are in them and what made them.
+    progress
+        Told the share done; what it raises ends the work.
+
+    Raises
+    ------
+    UserError
+        When there are too few months; shipped maps are not written as if they were of the data.
     """
     cells = np.flatnonzero(ocean.sea > 0)
     wanted = [(quantity, what) for what in whats for quantity in COMPOSED]
@@ -142,15 +162,14 @@ def write(
             if progress is not None:
                 progress((number + share) / len(wanted), f"{what} {month}")
 
-        found = composites(ocean, quantity, what, tell)
+        found = _own(ocean, quantity, what, months, tell)
         for side, values in (("warm", found.warm), ("cold", found.cold)):
             arrays[f"{quantity} {what} {side}"] = values.ravel()[cells].astype(np.float32)
     if found is None:
         raise UserError("name the truth or a model whose maps are to be written")
-    months = ocean.months()
     label = {
         "digest": ocean.engine.source.attrs.get("digest"),
-        "source": f"record of the simulated world, {months[0]} to {months[-1]}",
+        "source": f"{ocean.engine.source.attrs.get('title')}, {months[0]} to {months[-1]}",
         "shape": list(ocean.grid.shape),
         "maps": wanted,
         "warm": found.warm_months.astype(str).tolist(),

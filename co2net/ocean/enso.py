@@ -286,6 +286,8 @@ def composite(
 ) -> Composite:
     """Mean anomalies of monthly maps in El Nino and La Nina.
 
+    The mean of a map over a region is what `respond` finds of the region's mean.
+
     Parameters
     ----------
     months : (n,) datetime64[M]
@@ -298,13 +300,18 @@ def composite(
     if months.size < FEWEST_MONTHS:
         raise UserError(f"composites need {FEWEST_MONTHS} months, there are {months.size}")
     number = months.astype(int)
-    rest = fields.astype(np.float64) - fields.mean(axis=0)
     x = (number - number.mean())[:, None, None]
-    rest -= x * (x * rest).sum(axis=0) / (x**2).sum()
+
+    def level(values: Array) -> Array:
+        rest = values - values.mean(axis=0)
+        return rest - x * (x * rest).sum(axis=0) / (x**2).sum()
+
+    rest = level(fields.astype(np.float64))
     for calendar in range(12):
         rows = number % 12 == calendar
         if rows.any():
             rest[rows] -= rest[rows].mean(axis=0)
+    rest = level(rest)  # the seasons of a straight line are none
     phase = dict(zip(nino.months.astype(int).tolist(), nino.phase, strict=True))
     sign = np.array([phase.get(int(m), 0) for m in number])
     empty = np.full(fields.shape[1:], np.nan)
