@@ -30,6 +30,7 @@ TALLEST = 2400
 PATIENCE = 240.0
 """Seconds that a page may take until it is painted."""
 _PAUSE = 0.5
+_ROUNDS = 3  # a higher window may make parts of a page higher
 
 Progress = Callable[[float, str], None]
 
@@ -188,9 +189,12 @@ def _picture(browser: Browser, address: str, shot: Shot, height: int | None) -> 
     words = {"page": shot.page, "theme": shot.theme, "lang": shot.language}
     page.goto(f"{address}/?{urlencode(words)}")
     picture = _quiet(page, address, shot, faults)
-    hidden = 0 if height else int(page.evaluate(_HIDDEN))
-    if hidden:
-        page.set_viewport_size({"width": shot.width, "height": min(low + hidden, TALLEST)})
+    for _ in range(0 if height else _ROUNDS):
+        hidden = int(page.evaluate(_HIDDEN))
+        if not hidden or low == TALLEST:
+            break
+        low = min(low + hidden, TALLEST)
+        page.set_viewport_size({"width": shot.width, "height": low})
         picture = _quiet(page, address, shot, faults)
     context.close()
     return picture

@@ -16,6 +16,7 @@ from panel.custom import Child
 
 from co2net.evaluation.scores import Row
 from dashboard.components import ONE_ROW, Part, css, dropdown, js
+from dashboard.i18n import Translator
 from dashboard.maps.layers import number
 from dashboard.numbers import Numbers
 from dashboard.pages import Page
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 WIDTHS = {
-    "scores": 205, "kind": 175, "against": 140, "metric": 195, "period": 126, "places": 180,
+    "scores": 205, "kind": 175, "against": 140, "metric": 215, "period": 126, "places": 180,
 }  # fmt: skip
 """Lists of the tool bar, and their widths in pixels."""
 
@@ -298,7 +299,7 @@ class BenchmarksView:
         data = about.get("data") or {}
         made = about.get("provenance") or {}
         pairs = [
-            (t("bench.data"), f"{data.get('title', '')}, {data.get('version', '')}"),
+            (t("bench.data"), f"{t.told(data.get('title', ''))}, {data.get('version', '')}"),
             (t("bench.simulated"), t("bench.yes" if data.get("simulated") else "bench.no")),
             (t("bench.digest"), str(data.get("digest", ""))),
             (t("bench.command"), str(about.get("command", ""))),
@@ -343,10 +344,15 @@ class BenchmarksView:
                     )
                 label = t.or_else(f"bench.row_{'_'.join(re.findall('[a-z]+', name))}", name)
                 label += "" if len(periods) < 2 else f", {period}"
-                setting = ", ".join(t.told(one) for one in first.get("setting", "").split(", "))
+                setting = ", ".join(
+                    _setting(one, t) for one in first.get("setting", "").split(", ")
+                )
                 rows.append({"name": label, "setting": setting, "cells": cells})
             data = self._results.origins[key].get("data") or {}
-            words = [t("bench.table", name=key), t("bench.ours_on", title=data.get("title", "–"))]
+            words = [
+                t("bench.table", name=key),
+                t("bench.ours_on", title=t.told(data.get("title", "–"))),
+            ]
             if data.get("simulated"):
                 words.append(t("map.simulated"))
             out.append(
@@ -360,6 +366,16 @@ class BenchmarksView:
                 }
             )
         return out
+
+
+def _setting(text: str, t: Translator) -> str:
+    """One setting of a row: what the evaluation calls it, or the name and value of an option."""
+    known = t.told(text)
+    name, _, value = text.partition(" ")
+    if known != text or not value:
+        return known
+    wording = t.or_else(f"bench.option_{name}", "")
+    return wording.format(value=t.or_else(f"bench.value_{value.lower()}", value)) or text
 
 
 def _read(file: str) -> tuple[str, dict[str, Path], Results]:

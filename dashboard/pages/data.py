@@ -94,10 +94,10 @@ class DataView:
 
     def _show(self, found: tuple[list[StoreCard], tuple[Entry, ...], str]) -> None:
         self._cards, entries, fault = found
-        attrs = self.session.service.source.attrs
+        title = self.session.t.told(str(self.session.service.source.attrs.get("title", "")))
         stores = [self._store(card) for card in self._cards]
         if self.session.service.store is None:
-            stores.insert(0, {"title": str(attrs.get("title", "")), "path": "", "current": True})
+            stores.insert(0, {"title": title, "path": "", "current": True})
         self.board.tell(
             stores=stores,
             catalog=[self._entry(entry) for entry in entries],
@@ -117,8 +117,9 @@ class DataView:
             years.setdefault(month[:4], [-1.0] * 12)[int(month[5:]) - 1] = round(share, 3)
         hours = card.step_hours
         step = t("data.hours", n=f"{hours:g}") if hours < 240 else t("data.months_step")
+        count, network = str(card.stations), t.told(card.network)
         facts = [
-            ("source", card.source),
+            ("source", t.told(card.source)),
             ("version", card.version),
             ("licence", card.licence),
             ("digest", card.digest),
@@ -128,11 +129,11 @@ class DataView:
             ("frames", f"{card.frames} / {card.capacity}"),
             ("span", f"{card.first} – {card.last}" if card.first else ""),
             ("size", _bytes(card.size)),
-            ("stations", f"{card.stations}, {card.network}"),
+            ("stations", network if count in network.split() else f"{count}, {network}"),
         ]
         gaps = [a if a == b else f"{a} – {b}" for a, b in card.gaps]
         return {
-            "title": card.title or card.path.name,
+            "title": t.told(card.title) or card.path.name,
             "path": str(card.path),
             "current": mine,
             "simulated": card.simulated,
