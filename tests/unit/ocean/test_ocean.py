@@ -7,16 +7,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from co2net.assets import data_path
 from co2net.cli import app
 from co2net.errors import UserError
 from co2net.inference import Engine
 from co2net.models.base import ModelInfo
-from co2net.naturerun import build_demo
-from co2net.ocean import Ocean, ProductFields, acidity, basins, boxes, enso, flux, sink
+from co2net.naturerun import WorldConfig, build_demo
+from co2net.ocean import (
+    Ocean,
+    ProductFields,
+    acidity,
+    basins,
+    boxes,
+    composites,
+    enso,
+    flux,
+    sink,
+)
+from co2net.ocean.engine import QUANTITIES
 from co2net.ocean.simulated import SimulatedOcean
 from co2net.schema import open_store
+from dashboard.oceans.layers import PHASES, Layer, field, side
 from tests.synthetic import SyntheticSource
 
 MONTH = "2000-01"
@@ -291,6 +306,74 @@ def test_composites_take_season_and_trend_out():
     np.testing.assert_array_equal(found.warm_months, months[index > 0])
     np.testing.assert_array_equal(found.cold_months, months[index < 0])
     np.testing.assert_allclose(found.difference, 1.0, atol=0.15)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    years=st.integers(3, 8),
+    first=st.integers(0, 11),
+    trend=st.floats(-3, 3),
+    swing=st.floats(0, 5),
+)
+def test_a_composites_mean_is_the_number_of_the_region(seed, years, first, trend, swing):
+    """Map and table tell of one thing, though one is made cell by cell."""
+    rng = np.random.default_rng(seed)
+    months = np.datetime64("2000-01", "M") + first + np.arange(12 * years + first)
+    signal = np.convolve(rng.normal(size=months.size + 8), np.ones(9) / 3, mode="valid")
+    nino = enso.Nino(months, signal, signal, signal, "test")
+    x = np.arange(months.size)[:, None, None]
+    fields = rng.normal(size=(months.size, 3, 4)) + trend * x / 12
+    fields += swing * np.cos(2 * np.pi * (x - rng.normal(size=(3, 4))) / 12)
+    weights = rng.uniform(size=(3, 4))
+    found = enso.composite(nino, months, fields)
+    told = enso.respond(nino, months, (fields * weights).sum(axis=(1, 2)) / weights.sum())
+    for values, number in ((found.warm, told.warm), (found.cold, told.cold)):
+        mean = (values * weights).sum() / weights.sum()
+        assert mean == pytest.approx(number, abs=1e-9, nan_ok=True)
+
+
+def test_the_shipped_maps_are_read_where_the_store_holds_few_months(ocean):
+    nino, wet = enso.nino34(ocean), ocean.sea > 0
+    assert {name for _, name in composites.shipped()} >= {"truth"}
+    for quantity in composites.COMPOSED:
+        found = composites.composites(ocean, quantity)
+        assert found.units == QUANTITIES[quantity].units
+        assert "simulated world, 2000-01 to 2020-12" in found.source
+        np.testing.assert_array_equal(found.warm_months, nino.months[nino.phase == 1])
+        np.testing.assert_array_equal(found.cold_months, nino.months[nino.phase == -1])
+        for phase in PHASES:
+            shown = field(ocean, Layer(quantity, "truth", "", 0, phase))
+            assert shown.shape == ocean.grid.shape
+            np.testing.assert_array_equal(np.isfinite(shown), wet)
+    with pytest.raises(UserError, match="36 whole months of shifted"):
+        composites.composites(ocean, "co2", "shifted")
+    with pytest.raises(UserError, match="not of sst"):
+        composites.composites(ocean, "sst")
+
+
+def test_the_shipped_maps_agree_with_the_shipped_record(ocean):
+    """Over the tropical Pacific their mean is what the page's table says of it, though another
+    run of the command made the table.
+    """
+    weights = ocean.weights(enso.PACIFIC)
+    for quantity, digits in (("co2", 1e-4), ("flux", 1e-5)):  # of the record
+        told = enso.response(ocean, quantity)
+        assert "shipped record" in told.source
+        found = composites.composites(ocean, quantity)
+        for phase, number in (("warm", told.warm), ("cold", told.cold)):
+            mean = np.nansum(side(found, phase) * weights) / weights.sum()
+            assert mean == pytest.approx(number, abs=digits)
+        apart = np.nansum(found.difference * weights) / weights.sum()
+        assert apart == pytest.approx(told.warm - told.cold, abs=2 * digits)
+
+
+def test_the_shipped_maps_say_what_made_them():
+    with np.load(data_path("ocean", "composites.npz"), allow_pickle=False) as file:
+        label = json.loads(str(file["label"]))
+    assert label["digest"] == WorldConfig().digest
+    assert {"co2net", "commit", "numpy"} <= set(label["made_by"])
+    assert len(label["warm"]) == len(label["cold"]) == 20
 
 
 def test_too_few_months_are_said(ocean):
