@@ -31,7 +31,7 @@ from co2net.ocean import (
 from co2net.ocean.engine import QUANTITIES
 from co2net.ocean.simulated import SimulatedOcean
 from co2net.schema import open_store
-from dashboard.oceans.layers import PHASES, Layer, field, side
+from dashboard.oceans.layers import PHASES, Layer, field, shown_as, side
 from tests.synthetic import SyntheticSource
 
 MONTH = "2000-01"
@@ -189,6 +189,35 @@ def test_a_models_error_in_co2_is_an_error_in_flux(ocean):
 def test_a_model_acidifies_the_sea_by_its_error(ocean):
     states = ocean.followed("shifted", MONTH) - ocean.followed("truth", MONTH)
     np.testing.assert_allclose(states[ocean.sea > 0], 3.0 * 0.98, atol=0.15)
+
+
+@pytest.mark.parametrize(("lat", "lon"), [(-41.0, -130.0), (1.0, -130.0), (51.0, -40.0)])
+def test_the_error_of_ph_is_the_slope_times_that_of_the_air(ocean, lat, lon):
+    """3 ppm of dry air are 3 (p - vapour pressure) uatm, at every compared frame."""
+    row, column = ocean.grid.cell(lat, lon)
+    state = ocean.state(MONTH)
+    pco2, sst, salinity = (
+        float(values[row, column]) for values in (state.pco2, state.sst, state.salinity)
+    )
+    times = ocean.times("shifted")[::9]
+    pressure = np.stack([ocean.engine.field("air_pressure", time) for time in times])
+    dry = pressure[:, row, column] / 101325 - float(flux.vapour_pressure(sst, salinity))
+    error = 3.0 * np.sqrt((dry.astype(np.float64) ** 2).mean())
+    alkali = float(
+        acidity.alkalinity(sst, salinity, ocean.grid.lat[row], ocean.grid.lon[column])[0]
+    )
+    below, above = acidity.solve(np.array([pco2 - 1, pco2 + 1]), alkali, sst, salinity).ph
+    found = ocean.month("ph_error", "shifted", MONTH)
+    assert found[row, column] == pytest.approx((below - above) / 2 * error, rel=3e-3)
+
+
+def test_the_truth_has_no_error_of_ph(ocean):
+    wet = ocean.sea > 0
+    found = ocean.month("ph_error", "shifted", MONTH)
+    np.testing.assert_array_equal(np.isfinite(found), wet)
+    assert (found[wet] > 0).all()
+    np.testing.assert_array_equal(ocean.month("ph_error", "truth", MONTH)[wet], 0)
+    assert shown_as("ph_error", "truth", ("shifted",)) == "shifted"  # the page shows a model
 
 
 def test_places_without_sea_and_unknown_names_are_one_line(ocean):
