@@ -129,8 +129,8 @@ def flux_story(flux: CaseSeries, words: Wording) -> str:
     """What the flux did, in numbers of this data set."""
     t, truth = words.t, flux.values[TRUTH]
     ends = dict(zip(("first", "last"), (truth[0], truth[-1]), strict=True))
-    numbers = {key: number(float(value), 2, signed=True) for key, value in ends.items()}
-    change = number(flux.change(truth), 2, signed=True)
+    numbers = {key: _plain(f"{value:+.2f}") for key, value in ends.items()}
+    change = _plain(f"{flux.change(truth):+.2f}")
     text = t("cases.flux_story", **numbers, change=change, unit=SHOWN["flux"].unit)
     if not flux.scores:
         return text
@@ -138,7 +138,7 @@ def flux_story(flux: CaseSeries, words: Wording) -> str:
     told = t(
         "cases.flux_best",
         name=words.layer_name(best),
-        change=number(flux.change(flux.values[best]), 2, signed=True),
+        change=_plain(f"{flux.change(flux.values[best]):+.2f}"),
         rmse=number(flux.scores[best]["rmse"], 3),
         unit=SHOWN["flux"].unit,
     )

@@ -29,7 +29,8 @@ _PICK = """:host {{ width: calc({width} * var(--size, 13px)) !important;
   flex: 0 {give} auto !important; min-width: 0 !important; }}
 .mui-light, .mui-dark {{ width: 100% !important; min-width: 0 !important; }}
 .MuiInputBase-root, .MuiInputLabel-root, .MuiOutlinedInput-notchedOutline
-  {{ font-size: calc(1.07 * var(--size, 13px)) !important; }}"""
+  {{ font-size: calc(1.07 * var(--size, 13px)) !important; }}
+.MuiInputLabel-shrink {{ transform: translate(14px, -.65em) scale(.75) !important; }}"""
 """A list grows with the letters of the page and gives way in a full tool bar, wide ones first."""
 ONE_ROW = "@media (min-width: 761px) { [id^=flex] { flex-wrap: nowrap !important } }"
 """Of a tool bar; on a telephone it wraps."""

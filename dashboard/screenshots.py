@@ -30,7 +30,7 @@ TALLEST = 2400
 PATIENCE = 240.0
 """Seconds that a page may take until it is painted."""
 _PAUSE = 0.5
-_ROUNDS = 3  # a higher window may make parts of a page higher
+_ROUNDS = 8  # a higher window may make parts of a page higher
 
 Progress = Callable[[float, str], None]
 
@@ -72,11 +72,12 @@ from the board downwards.
 """
 _HIDDEN = f"""() => {{ {_FIND}
   const scrolls = (node) => /auto|scroll/.test(getComputedStyle(node).overflowY)
-  const wide = (node) => node.clientWidth > 0.6 * window.innerWidth
-  const tops = every(document, "*").filter((node) => scrolls(node) && wide(node))
+  const large = (node) => node.clientWidth > 0.6 * window.innerWidth
+    && node.clientHeight > 0.6 * window.innerHeight
+  const tops = every(document, "*").filter((node) => scrolls(node) && large(node))
   return Math.max(0, ...tops.map((node) => node.scrollHeight - node.clientHeight))
 }}"""
-"""How many pixels of the page have to be scrolled to; lists beside something do not count."""
+"""How many pixels of the page have to be scrolled to; lists in it do not count."""
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ export function render({model}) {
     [["pair"], () => draw_panels(pair, facts.pair)], [["shots"], () => draw_panels(shots, facts.shots)],
     [["value_bar"], () => draw_colour_bar(bars.value, facts.value_bar)],
     [["difference_bar"], () => draw_colour_bar(bars.difference, facts.difference_bar)],
-    [["models"], () => draw_chips(chips, facts.models, (name) => model.send_msg({model: name}))], [["progress"], draw_progress], [["table", "flux_table"], draw_table], [["flux"], draw_flux], [["empty", "story"], draw_empty]]
+    [["models"], () => draw_chips(chips, facts.models, (name) => model.send_msg({model: name}), el("span", "truth", say.truth))], [["progress"], draw_progress], [["table", "flux_table"], draw_table], [["flux"], draw_flux], [["empty", "story"], draw_empty]]
   const draw = (news) => drawers.forEach(([names, drawer]) => { if (names.some((name) => name in news)) { drawer() } })
   on_news(model, facts, draw)
   draw(facts)

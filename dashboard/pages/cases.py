@@ -109,7 +109,8 @@ class CasesView:
         plots = [*self.pair.figures, *self.shots.figures, *charts]
         self.board = CasesPart(
             self._said,
-            strings=t.section("cases") | {"computing": t("shell.computing")},
+            strings=t.section("cases")
+            | {"computing": t("shell.computing"), "truth": session.layer_name(TRUTH)},
             cases=[self._entry(case) for case in self.cases.values()],
             figures=[pn.pane.Bokeh(plot, sizing_mode="stretch_both") for plot in plots],
             sizing_mode="stretch_both",
