@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from co2net.errors import UserError
 from co2net.evaluation.cases import load_cases
 from co2net.regions import Region, region
 from dashboard.components import Shell, TimeBar
+from dashboard.delivery import Delivery
 from dashboard.export import offers
 from dashboard.i18n import Translator
 from dashboard.inspector import Inspector
@@ -56,10 +55,8 @@ class Session(Wording):
         self.state = ViewState(self.world, **values)
         self.t = Translator(self.state.lang)
         self.numbers: Numbers | None = None
-        self._gate = Lock()
-        self._begun = self._loaded = False
-        self._due: deque[Callable[[], None]] = deque()
-        self._early: list[Callable[[], None]] = []
+        self._delivery = Delivery(document, self._show_busy)
+        self.deliver, self.when_there = self._delivery.deliver, self._delivery.when_there
         self._ids = count()
         self._serial = count(1)
         self._views: dict[str, View] = {}
@@ -100,8 +97,8 @@ class Session(Wording):
         )
         self._open_page()
         self._tell_faults(faults)
-        document.add_next_tick_callback(self._begin)
-        pn.state.onload(self._browser_is_there)
+        document.add_next_tick_callback(self._delivery.begin)
+        pn.state.onload(self._delivery.browser_is_there)
 
     # -- building -----------------------------------------------------------------------
 
@@ -620,7 +617,7 @@ class Session(Wording):
     # -- telling ------------------------------------------------------------------------
 
     def _show_busy(self) -> None:
-        idle = self._loaded and self.frames.idle and self._judging.idle
+        idle = self._delivery.loaded and self.frames.idle and self._judging.idle
         busy = bool(self.computing) or not idle
         self.shell.tell(busy=self.t("shell.computing") if busy and not self.bar.playing else "")
 
@@ -648,71 +645,6 @@ class Session(Wording):
         if faults:
             listed = ", ".join(f"{fault.name}={fault.value}" for fault in faults)
             self.notify(self.t("notice.address", list=listed))
-
-    # -- threads ------------------------------------------------------------------------
-
-    def deliver(self, job: Callable[[], None]) -> None:
-        """Run something in the session's own thread, as one message to the browser.
-
-        What is there before the browser asks for the page goes with it. After that it waits until
-        the browser has it: what changes in between would be lost.
-        """
-        with self._gate:
-            self._due.append(job)
-            begun = self._begun
-        if begun:
-            self._call(1)
-
-    def _call(self, times: int) -> None:
-        if self._document.session_context is not None:
-            for _ in range(times):
-                self._document.add_next_tick_callback(self._run)
-
-    def _begin(self) -> None:
-        """Run what came while the server made the session: a thread must not touch it then."""
-        with self._gate:
-            self._begun = True
-            due = len(self._due)
-        self._call(due)
-
-    def _run(self) -> None:
-        """Run what has been due longest, whichever call of the loop this is: an older result
-        must not come after a newer one.
-        """
-        session = self._document.session_context.session
-        with self._gate:
-            job = self._due.popleft()
-            if not self._loaded and session is not None and session.connection_count:
-                self._early.append(job)
-                return
-        with hold(self._document):
-            job()
-
-    def when_there(self, job: Callable[[], None]) -> None:
-        """Run something in the session's own thread when the browser has shown the page."""
-        with self._gate:
-            if not self._loaded:
-                self._early.append(job)
-                return
-        job()
-
-    def _browser_is_there(self) -> None:
-        if self._document.session_context is not None:
-            self._document.add_next_tick_callback(self._catch_up)
-
-    def _catch_up(self) -> None:
-        """Run what has waited, one after the other; what comes meanwhile queues behind it."""
-        with self._gate:
-            job = self._early.pop(0) if self._early else None
-            self._loaded = job is None
-        if job is None:
-            self.deliver(self._show_busy)
-            return
-        try:
-            with hold(self._document):
-                job()
-        finally:
-            self._browser_is_there()
 
     @property
     def closed(self) -> bool:
