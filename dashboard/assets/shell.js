@@ -78,6 +78,17 @@ function size_axes(root) {
   }
 }
 
+// Dots grow with the letters of the page; Bokeh knows their size in pixels alone.
+function grow_dots() {
+  const {MarkerView} = Bokeh.require("models/glyphs/marker")
+  MarkerView.prototype.paint_as_told ??= MarkerView.prototype._paint
+  MarkerView.prototype._paint = function (pen, indices, data) {
+    const size = data?.size ?? this.size, {el: place} = this.renderer.plot_view
+    const letters = Math.max(1, parseFloat(getComputedStyle(place.parentElement ?? place).fontSize) / 13 || 1)
+    this.paint_as_told(pen, indices, {...data, size: {get: (n) => letters * size.get(n)}})
+  }
+}
+
 // What lies behind the list of choices that is open; a click there closes it.
 function behind_list(root) {
   for (const node of root.querySelectorAll("*")) {
@@ -89,6 +100,7 @@ function behind_list(root) {
 
 export function render({model, view, el: host}) {
   lay_out_alone()
+  grow_dots()
   for (const part of [view, view.parent]) { lay_out_once(part) }
   const say = model.strings
   const facts = {title: "co2net", busy: "", notices: [], address: "", reload: 0}
@@ -147,12 +159,12 @@ export function render({model, view, el: host}) {
   const board = el("div", {class: "board"}, model.get_child("board"))
   const progress = el("div", {class: "progress", role: "progressbar", "aria-label": say.busy})
   const progress_text = el("div", {class: "progress-text", role: "status"})
-  const main = el("main", {class: "stage"}, bar, drawer, board, progress, progress_text)
+  const notices = el("div", {class: "notices", role: "alert", "aria-live": "assertive"})
+  const main = el("main", {class: "stage"}, bar, notices, drawer, board, progress, progress_text)
   const inspector = el("aside", {class: "inspector", "aria-label": say.inspector}, model.get_child("inspector"))
   const time = el("footer", {class: "time"}, model.get_child("bar"))
-  const notices = el("div", {class: "notices", role: "alert", "aria-live": "assertive"})
   const lost = el("div", {class: "lost", role: "alert"})
-  root.append(rail, main, inspector, time, notices, lost)
+  root.append(rail, main, inspector, time, lost)
   size_axes(root)
   watch_connection(view.model.document, lost, say)
 
