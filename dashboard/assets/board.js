@@ -35,6 +35,7 @@ export function render({model}) {
   }
   const box = button("box", say.box, () => { model.drawing = !model.drawing })
   const place = model.layout === "swipe" ? root : root.querySelector(".map")
+  if (model.layout !== "swipe" && model.maps > 0) { headings[0].heading.classList.add("tooled") }
   if (model.maps > 0) { place.append(el("div", "map-tools",
     button("in", say.zoom_in, () => model.send_msg({zoom: "in"})),
     button("out", say.zoom_out, () => model.send_msg({zoom: "out"})),

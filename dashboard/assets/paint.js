@@ -131,6 +131,9 @@ function path_of(x, y) {
   return path
 }
 
+// Lines and dots grow with the letters of the page, on maps that have room for it.
+const weight = (letters, width) => Math.max(1, Math.min(letters, width / 600))
+
 class Painter {
   constructor(args, index) {
     const {frame, mappers, style, geo, lines, chosen, sites, dots} = args
@@ -257,11 +260,12 @@ class Painter {
       pen.setLineDash([])
     }
     const {lines, chosen} = this
-    stroke(lines, "graticule", colour("graticule"), 0.6, 0.22)
-    stroke(lines, "coast", colour("coast"), 1, 0.95)
-    stroke(lines, "edge", colour("muted"), 1.5)
-    stroke(chosen, "cases", colour("text"), 1.4, 1, [5, 3])
-    stroke(chosen, "region", CHOSEN, 2.2)
+    const bold = weight(letters, width)
+    stroke(lines, "graticule", colour("graticule"), 0.6 * bold, 0.22)
+    stroke(lines, "coast", colour("coast"), bold, 0.95)
+    stroke(lines, "edge", colour("muted"), 1.5 * bold)
+    stroke(chosen, "cases", colour("text"), 1.4 * bold, 1, [5 * bold, 3 * bold])
+    stroke(chosen, "region", CHOSEN, 2.2 * bold)
     pen.font = `bold ${11 * letters}px ${family}`
     pen.textBaseline = "bottom"
     for (const [x, y, text] of chosen.data.case_names[0]) {
@@ -272,10 +276,13 @@ class Painter {
       pen.fillText(text, at, to)
     }
     if (this.labelled && width > 560) {  // on a telephone they have no room
-      pen.font = `${10 * letters}px ${family}`
-      pen.fillStyle = colour("muted")
+      const globe = this.geo.data.kind  // labels on the map, whose colours are any, have a halo
+      Object.assign(pen, {lineWidth: 3 * letters, strokeStyle: colour("surface"), lineJoin: "round"})
       for (const [x, y, text, align, baseline] of lines.data.labels[0]) {
-        Object.assign(pen, {textAlign: align, textBaseline: baseline})
+        const inside = globe && Math.hypot(x, y) < 180
+        Object.assign(pen, {textAlign: align, textBaseline: baseline, fillStyle: colour(inside ? "text" : "muted")})
+        pen.font = `${inside ? "600 " : ""}${10 * letters}px ${family}`
+        if (inside) { pen.strokeText(text, across(x), down(y)) }
         pen.fillText(text, across(x), down(y))
       }
       pen.textAlign = "start"
@@ -339,16 +346,16 @@ class Painter {
     if (!shown && !wx.length && !canvas.dataset.marked) { return }
     canvas.dataset.marked = shown || wx.length ? "yes" : ""
     const {pen, width, height, matrix, across, down} = this.begin(canvas, view_box)
-    const wind = new Path2D()
+    const wind = new Path2D(), bold = weight(letters, width)
     wind.addPath(path_of(wx, wy), matrix)
     pen.strokeStyle = this.style.data.coast[0]
-    pen.lineWidth = 1.1
+    pen.lineWidth = 1.1 * bold
     pen.stroke(wind)
-    const radius = this.size / 2 * Math.max(1, Math.min(letters, width / 600)), count = palette.length
+    const radius = Math.max(this.size / 2 * bold, width / 220), count = palette.length
     const rings = new Path2D()
     for (let n = 0; n < shown; n++) {
       const [at, to] = [across(x[n]), down(y[n])]
-      if (!(at > -9 && to > -9 && at < width + 9 && to < height + 9)) { continue }
+      if (!(at > -radius && to > -radius && at < width + radius && to < height + radius)) { continue }
       const ring = new Path2D()
       ring.arc(at, to, radius, 0, 2 * Math.PI)
       if (values[n] === values[n]) {
@@ -358,7 +365,7 @@ class Painter {
       }
       rings.addPath(ring)
     }
-    pen.lineWidth = 1
+    pen.lineWidth = bold
     pen.strokeStyle = "#000000"
     pen.stroke(rings)
   }
