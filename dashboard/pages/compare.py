@@ -111,7 +111,7 @@ class CompareView(MapView):
             max_items=MOST,
             value_label=self._short(),
             sx={"& .MuiOutlinedInput-input": {"padding": ".42em 1em"}},
-            stylesheets=[growing(190)],
+            stylesheets=[growing(190), ".MuiInputLabel-root { background: none !important }"],
             css_classes=["pick-models"],
         )
         self._models.param.watch(self._chosen, "value")
