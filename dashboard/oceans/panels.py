@@ -460,7 +460,7 @@ class SinkPanel(Panel):
                 text = number(row.flux, 3, signed=True)
                 if name != TRUTH:
                     reach = number(row.high - row.flux, 3)
-                    text += f" ({number(row.error, 3, signed=True)} ± {reach})"
+                    text += f" ({number(row.error, 3, signed=True)} ±\u00a0{reach})"
                 cells.append(text)
             body.append(
                 {

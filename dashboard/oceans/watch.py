@@ -135,7 +135,7 @@ class AcidityPanel(Panel):
             if not np.isfinite(one.per_decade):
                 return "–"
             reach = (one.high - one.low) / 2
-            return f"{number(one.per_decade, digits, signed=True)} ± {number(reach, digits)}"
+            return f"{number(one.per_decade, digits, signed=True)} ±\u00a0{number(reach, digits)}"
 
         def risk(one: acidity.ReefWatch) -> str:
             return t(f"oceans.risk_{one.risk_label}")
