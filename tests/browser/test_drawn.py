@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from co2net.grid import LatLonGrid
 from co2net.regions import region
+from dashboard.i18n import Translator
 
 TIME = "2002-01-16T13:30"
 SIZES = {"co2net": 0.5, "vit": 1.5}
@@ -26,6 +27,22 @@ def truth(store) -> xr.DataArray:
 
 def number(text: str) -> float:
     return float(re.search(r"[−+-]?\d+\.\d+", text).group().replace("−", "-"))
+
+
+def pointed(text: str, fields: xr.DataArray) -> xr.DataArray:
+    """The cell of the store that a hover text tells of, at the time."""
+    lat, south, lon, west = re.search(r"([\d.]+)°([NS]) ([\d.]+)°([EW])", text).groups()
+    place = float(lat) * (1 - 2 * (south == "S")), float(lon) * (1 - 2 * (west == "W"))
+    return fields.sel(time=TIME).sel(lat=place[0], lon=place[1], method="nearest")
+
+
+def drawn_box(url: str, fields: xr.DataArray) -> tuple[list[float], xr.DataArray]:
+    """Edges (west, south, east, north) of the box in an address, and shares of its cells."""
+    edges = [float(v) for v in re.search(r"region=box:([^&]+)", url).group(1).split(",")]
+    grid = LatLonGrid(fields.lat.values, fields.lon.values)
+    weights = region("box:" + ",".join(map(str, edges))).mask(grid) * grid.area
+    shares = xr.DataArray(weights / weights.sum(), coords=fields[0].coords, dims=("lat", "lon"))
+    return edges, shares
 
 
 def test_a_point_and_a_box_are_those_of_xarray(at, store):
@@ -45,14 +62,9 @@ def test_a_point_and_a_box_are_those_of_xarray(at, store):
     # A box by hand becomes the region; its means and numbers are those of its cells.
     here.draw_box("truth", (0.3, 0.3), (0.5, 0.6))
     page.wait_for_url("**region=box:**")
-    west, south, east, north = (
-        float(v) for v in re.search(r"region=box:([^&]+)", page.url).group(1).split(",")
-    )
+    (west, south, east, north), weights = drawn_box(page.url, fields)
     assert -120 < west < -40 < east < 20
     assert -60 < south < 0 < north < 60
-    grid = LatLonGrid(fields.lat.values, fields.lon.values)
-    weights = region(f"box:{west},{south},{east},{north}").mask(grid) * grid.area
-    weights = xr.DataArray(weights / weights.sum(), coords=fields[0].coords, dims=("lat", "lon"))
     inside = weights.where(weights > 0, drop=True)  # no cell from beyond the box
     half = float(fields.lon[1] - fields.lon[0]) / 2
     assert west - half <= float(inside.lon.min())
@@ -77,9 +89,7 @@ def test_the_hover_text_is_the_stores_value(at, store):
     fields = truth(store)
     here = at(f"page=compare&projection=platecarree&stations=0&span=2&time={TIME}")
     text = here.hover("difference_b", 0.32, 0.62)
-    lat, south, lon, west = re.search(r"([\d.]+)°([NS]) ([\d.]+)°([EW])", text).groups()
-    lat, lon = float(lat) * (1 - 2 * (south == "S")), float(lon) * (1 - 2 * (west == "W"))
-    cell = fields.sel(time=TIME).sel(lat=lat, lon=lon, method="nearest")
+    cell = pointed(text, fields)
     wave = float(np.sin(3 * np.radians(float(cell.lon))))
     values = dict(re.findall(r"^(.+?)\s+([−+]?[\d.]+ ppm)$", text, re.MULTILINE))
     expected = {
@@ -92,6 +102,35 @@ def test_the_hover_text_is_the_stores_value(at, store):
     assert set(values) == set(expected), text
     for name, value in expected.items():
         assert number(values[name]) == pytest.approx(value, abs=0.011), name
+
+
+def test_hover_and_a_drawn_box_on_explore_in_chinese(at, store):
+    fields = truth(store)
+    query = f"page=explore&show=vit&projection=platecarree&stations=0&span=2&time={TIME}"
+    here = at(f"{query}&lang=zh")
+    page = here.page
+    text = here.hover("main", 0.32, 0.62)
+    cell = pointed(text, fields)
+    ((label, value),) = re.findall(r"^(.+?)\s+([−+]?[\d.]+) ppm$", text, re.MULTILINE)
+    assert label == Translator("zh").model("vit")
+    wave = SIZES["vit"] * np.sin(3 * np.radians(fields.lon))
+    here_wrong = float(wave.sel(lon=cell.lon))
+    assert float(value) == pytest.approx(float(cell) + here_wrong, abs=0.011)
+    here.draw_box("main", (0.3, 0.3), (0.5, 0.6))
+    page.wait_for_url("**region=box:**")
+    (west, south, east, north), weights = drawn_box(page.url, fields)
+    assert -120 < west < -40 < east < 20
+    assert -60 < south < 0 < north < 60
+    mean = fields.weighted(weights).mean(("lat", "lon")).values
+    wrong = float(wave.weighted(weights.sum("lat")).mean())
+    here.draws("time", "s0", mean)
+    here.draws("time", "s1", mean + wrong)
+    expect(page.locator(".inspector h2").first).to_have_text(re.compile("°"))
+    expect(page.locator(".legend .delta").nth(1)).to_have_text(re.compile(r"\d"))
+    assert number(here.text(".legend .value")) == pytest.approx(mean[8], abs=0.011)
+    assert number(page.locator(".legend .delta").nth(1).inner_text()) == pytest.approx(
+        wrong, abs=0.011
+    )
 
 
 def test_colours_mean_the_same_in_every_panel_and_frame(at):
