@@ -351,7 +351,8 @@ class Painter {
     pen.strokeStyle = this.style.data.coast[0]
     pen.lineWidth = 1.1 * bold
     pen.stroke(wind)
-    const radius = Math.max(this.size / 2 * bold, width / 220), count = palette.length
+    const size = width > 560 ? this.size : Math.min(this.size, 5)  // a telephone's map is as small as those of Compare
+    const radius = Math.max(size / 2 * bold, width / 220), count = palette.length
     const rings = new Path2D()
     for (let n = 0; n < shown; n++) {
       const [at, to] = [across(x[n]), down(y[n])]
