@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -263,13 +263,16 @@ class BenchmarksView:
         session, t, key = self.session, self.session.t, chosen.chosen
         by = {row.model: row for row in chosen.shown if row.region == key}
         models = [name for name in chosen.models if name in by][::-1]
-        labels = [session.layer_name(name) for name in models]
         theme = session.state.theme
         values = [by[name].value for name in models]
+        digits = _digits(chosen.metric)
+        out = _far_out(values)
+        labels = [session.layer_name(name) for name in models]
+        for n in out:
+            labels[n] += f" ▸ {number(values[n], digits)}"
         low = [_bound(by[name].low, by[name].value) for name in models]
         high = [_bound(by[name].high, by[name].value) for name in models]
         self._plot.y_range.factors = labels
-        digits = _digits(chosen.metric)
         self._data.data = {
             "model": labels,
             "label": labels,
@@ -284,7 +287,8 @@ class BenchmarksView:
             self._plot.xaxis.axis_label = t(f"bench.{chosen.metric}") + unit
         axis = self._plot.x_range
         assert isinstance(axis, Range1d)
-        span(axis, [*values, *low, *high], 0.1, zero=chosen.metric not in UNITLESS)
+        near = [[low[n], values[n], high[n]] for n in range(len(values)) if n not in out]
+        span(axis, near, 0.1, zero=chosen.metric not in UNITLESS)
         paint(self._plot, theme)
         words = [column_name(key, t), chosen.period] if key else []
         if key and chosen.simulated:
@@ -386,6 +390,18 @@ def _read(file: str) -> tuple[str, dict[str, Path], Results]:
 
 def _digits(metric: str) -> int:
     return 3 if metric in UNITLESS else 2
+
+
+def _far_out(values: Sequence[float]) -> set[int]:
+    """Places of values beside which the others could not be told apart: each is more than 2.5 times
+    the next in size. The chart names them beyond its edge; two values always stay.
+    """
+    sizes = np.nan_to_num(np.abs(np.asarray(values, dtype=np.float64)))
+    order = [int(n) for n in np.argsort(-sizes, kind="stable")]
+    count = 0
+    while len(order) - count > 2 and sizes[order[count]] > 2.5 * sizes[order[count + 1]] > 0:
+        count += 1
+    return set(order[:count])
 
 
 def _interval(row: Row) -> str:

@@ -179,3 +179,18 @@ def test_scores_at_a_station_are_averaged_over_seeds() -> None:
     held = stations.Held(rows)
     assert held.value("a", "X", "rmse", 1) == 2.0
     assert np.isnan(held.value("a", "X", "rmse", 0))
+
+
+@pytest.mark.parametrize(
+    ("values", "out"),
+    [
+        ([2.0, 1.0, 0.5], set()),
+        ([1.3, 25.2, 6.8, 6.1, 1.4], {1}),
+        ([1.0, -90.0, 30.0, 1.2], {1, 2}),
+        ([0.0, 9.0, 0.0], set()),
+        ([1.0, float("nan"), 20.0, 1.1], {2}),
+        ([1.0, 20.0], set()),
+    ],
+)
+def test_a_chart_of_scores_leaves_room_for_those_that_can_be_told_apart(values, out):
+    assert benchmarks._far_out(values) == out
